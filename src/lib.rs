@@ -1,0 +1,2 @@
+//! gangplank: docker0 for a user without root.
+

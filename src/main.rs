@@ -1,0 +1,3 @@
+//! The binary; its commands come with the modules above the core.
+
+fn main() {}
