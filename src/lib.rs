@@ -1,2 +1,4 @@
 //! gangplank: docker0 for a user without root.
 
+pub mod policy;
+pub mod stack;

@@ -1,0 +1,296 @@
+//! Where a destination leads: the host's network, its loopback, the resolver, a refusal or nowhere.
+//!
+//! A pure table: an address and a port go in, a [`Lead`] comes out. It opens nothing and remembers nothing. The stack
+//! asks it once for each new flow, mapping and echo; the shell builds it from the command line.
+//!
+//! Sources: RFC 6890 (special-purpose addresses), RFC 3927 (link local, where clouds put their metadata service),
+//! RFC 4291 section 2.5.5.2 (IPv4-mapped addresses, judged as what they carry).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use smoltcp::wire::Ipv4Cidr;
+
+/// What of the host's loopback containers may reach at the gateway's address.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub enum HostAccess {
+    /// Nothing.
+    #[default]
+    None,
+    /// Every port.
+    Loopback,
+    /// These ports.
+    Ports(Vec<u16>),
+}
+
+/// The rules of one network.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The gateway's address and the subnet around it.
+    pub subnet: Ipv4Cidr,
+    /// What the gateway's address leads to.
+    pub host_access: HostAccess,
+    /// Whether 169.254.0.0/16 and the metadata services elsewhere may be reached.
+    pub metadata: bool,
+}
+
+/// Where a destination leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// To this address in the host's network.
+    Host(SocketAddr),
+    /// To the helper's own resolver.
+    Resolver,
+    /// To a machine on which nothing listens there: RST or port unreachable.
+    Refused,
+    /// To a fence: administratively prohibited.
+    Prohibited,
+    /// Nowhere a router would carry it: dropped in silence.
+    Nowhere,
+}
+
+/// Where an echo request leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EchoLead {
+    /// The gateway itself answers.
+    Gateway,
+    /// To this address in the host's network.
+    Host(IpAddr),
+    /// As [`Lead::Prohibited`].
+    Prohibited,
+    /// As [`Lead::Nowhere`].
+    Nowhere,
+}
+
+impl Policy {
+    /// The rules of the network whose gateway is `gateway` in a subnet of `prefix` bits; metadata services are closed.
+    pub fn new(gateway: Ipv4Addr, prefix: u8, host_access: HostAccess) -> Self {
+        let subnet = Ipv4Cidr::new(gateway, prefix.min(32));
+        Self {
+            subnet,
+            host_access,
+            metadata: false,
+        }
+    }
+
+    /// The gateway's address.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.subnet.address()
+    }
+
+    /// Whether `address` belongs to this network, the gateway included.
+    pub fn is_inside(&self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => self.subnet.contains_addr(&v4),
+            IpAddr::V6(_) => false,
+        }
+    }
+
+    /// Where a datagram or connection to `target` leads.
+    pub fn lead(&self, target: SocketAddr) -> Lead {
+        let address = target.ip().to_canonical();
+        if target.port() == 0 {
+            return Lead::Nowhere;
+        }
+        if address == IpAddr::V4(self.gateway()) {
+            return self.lead_to_gateway(target.port());
+        }
+        match self.scope(address) {
+            Scope::Outside => Lead::Host(SocketAddr::new(address, target.port())),
+            Scope::Fenced => Lead::Prohibited,
+            Scope::Unroutable => Lead::Nowhere,
+        }
+    }
+
+    /// Where an echo request to `target` leads.
+    pub fn lead_echo(&self, target: IpAddr) -> EchoLead {
+        let address = target.to_canonical();
+        if address == IpAddr::V4(self.gateway()) {
+            return EchoLead::Gateway;
+        }
+        match self.scope(address) {
+            Scope::Outside => EchoLead::Host(address),
+            Scope::Fenced => EchoLead::Prohibited,
+            Scope::Unroutable => EchoLead::Nowhere,
+        }
+    }
+
+    fn lead_to_gateway(&self, port: u16) -> Lead {
+        if port == DNS_PORT {
+            return Lead::Resolver;
+        }
+        let open = match &self.host_access {
+            HostAccess::None => false,
+            HostAccess::Loopback => true,
+            HostAccess::Ports(ports) => ports.contains(&port),
+        };
+        if open {
+            Lead::Host(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
+        } else {
+            Lead::Refused
+        }
+    }
+
+    fn scope(&self, address: IpAddr) -> Scope {
+        match address {
+            IpAddr::V4(v4) => self.scope_v4(v4),
+            IpAddr::V6(v6) => self.scope_v6(v6),
+        }
+    }
+
+    fn scope_v4(&self, address: Ipv4Addr) -> Scope {
+        let first = address.octets()[0];
+        // 0/8 is this network, 127/8 loopback, 224/4 multicast, 240/4 reserved with the limited broadcast.
+        if first == 0 || first == 127 || first >= 224 {
+            return Scope::Unroutable;
+        }
+        if self.subnet.contains_addr(&address) {
+            return Scope::Unroutable;
+        }
+        if address.is_link_local() || address == AZURE_WIRE_SERVER {
+            return self.fence();
+        }
+        Scope::Outside
+    }
+
+    fn scope_v6(&self, address: Ipv6Addr) -> Scope {
+        if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+            return Scope::Unroutable;
+        }
+        if let Some(carried) = nat64_carried(address) {
+            return self.scope_v4(carried);
+        }
+        if address.is_unicast_link_local() || address == AWS_METADATA_V6 {
+            return self.fence();
+        }
+        Scope::Outside
+    }
+
+    fn fence(&self) -> Scope {
+        if self.metadata { Scope::Outside } else { Scope::Fenced }
+    }
+}
+
+/// The classes of destination beyond the gateway.
+enum Scope {
+    Outside,
+    Fenced,
+    Unroutable,
+}
+
+/// The IPv4 address inside 64:ff9b::/96 (RFC 6052), by which a translator on the way would reach what we fence off.
+fn nat64_carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() else {
+        return None;
+    };
+    Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+}
+
+/// Where the gateway's resolver listens (RFC 1035 section 4.2).
+pub const DNS_PORT: u16 = 53;
+
+/// Azure's metadata and agent service, the one that is not link local.
+const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
+/// The EC2 metadata service's IPv6 address.
+const AWS_METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(host_access: HostAccess) -> Policy {
+        Policy::new(Ipv4Addr::new(172, 17, 0, 1), 16, host_access)
+    }
+
+    fn lead(policy: &Policy, target: &str) -> Lead {
+        policy.lead(target.parse().unwrap())
+    }
+
+    fn host(target: &str) -> Lead {
+        Lead::Host(target.parse().unwrap())
+    }
+
+    #[test]
+    fn destinations_by_class() {
+        let policy = policy(HostAccess::None);
+        let table = [
+            ("93.184.216.34:80", host("93.184.216.34:80")),
+            ("10.0.0.7:22", host("10.0.0.7:22")),
+            ("172.18.0.1:80", host("172.18.0.1:80")),
+            ("172.17.0.1:53", Lead::Resolver),
+            ("172.17.0.1:80", Lead::Refused),
+            ("172.17.0.9:80", Lead::Nowhere),
+            ("172.17.255.255:80", Lead::Nowhere),
+            ("127.0.0.1:80", Lead::Nowhere),
+            ("127.8.8.8:53", Lead::Nowhere),
+            ("0.0.0.0:80", Lead::Nowhere),
+            ("0.1.2.3:80", Lead::Nowhere),
+            ("224.0.0.251:5353", Lead::Nowhere),
+            ("239.255.255.250:1900", Lead::Nowhere),
+            ("240.0.0.1:80", Lead::Nowhere),
+            ("255.255.255.255:67", Lead::Nowhere),
+            ("169.254.169.254:80", Lead::Prohibited),
+            ("169.254.0.1:80", Lead::Prohibited),
+            ("168.63.129.16:80", Lead::Prohibited),
+            ("8.8.8.8:0", Lead::Nowhere),
+            ("[2001:db8::1]:80", host("[2001:db8::1]:80")),
+            ("[::]:80", Lead::Nowhere),
+            ("[::1]:80", Lead::Nowhere),
+            ("[ff02::fb]:5353", Lead::Nowhere),
+            ("[fe80::1]:80", Lead::Prohibited),
+            ("[fd00:ec2::254]:80", Lead::Prohibited),
+            ("[::ffff:127.0.0.1]:80", Lead::Nowhere),
+            ("[::ffff:169.254.169.254]:80", Lead::Prohibited),
+            ("[::ffff:172.17.0.1]:53", Lead::Resolver),
+            ("[64:ff9b::a9fe:a9fe]:80", Lead::Prohibited),
+            ("[64:ff9b::7f00:1]:80", Lead::Nowhere),
+        ];
+        for (target, expected) in table {
+            assert_eq!(lead(&policy, target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn gateway_leads_to_loopback_where_allowed() {
+        let all = policy(HostAccess::Loopback);
+        assert_eq!(lead(&all, "172.17.0.1:8080"), host("127.0.0.1:8080"));
+        assert_eq!(lead(&all, "172.17.0.1:53"), Lead::Resolver);
+        let some = policy(HostAccess::Ports(vec![8080]));
+        assert_eq!(lead(&some, "172.17.0.1:8080"), host("127.0.0.1:8080"));
+        assert_eq!(lead(&some, "172.17.0.1:8081"), Lead::Refused);
+        assert_eq!(
+            lead(&all, "127.0.0.1:8080"),
+            Lead::Nowhere,
+            "only by the gateway's address"
+        );
+    }
+
+    #[test]
+    fn metadata_when_allowed() {
+        let policy = Policy {
+            metadata: true,
+            ..policy(HostAccess::None)
+        };
+        assert_eq!(lead(&policy, "169.254.169.254:80"), host("169.254.169.254:80"));
+        assert_eq!(
+            policy.lead_echo("169.254.169.254".parse().unwrap()),
+            EchoLead::Host("169.254.169.254".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn echo_by_class() {
+        let policy = policy(HostAccess::Loopback);
+        let table = [
+            ("172.17.0.1", EchoLead::Gateway),
+            ("1.1.1.1", EchoLead::Host("1.1.1.1".parse().unwrap())),
+            ("127.0.0.1", EchoLead::Nowhere),
+            ("172.17.0.3", EchoLead::Nowhere),
+            ("169.254.169.254", EchoLead::Prohibited),
+            ("224.0.0.1", EchoLead::Nowhere),
+        ];
+        for (target, expected) in table {
+            assert_eq!(policy.lead_echo(target.parse().unwrap()), expected, "{target}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The containers that hang on the bridge: who may send from which address, and what each of them holds.
+//!
+//! Nothing is learned from frames: the shell says who is attached. Every frame is checked against this table before
+//! anything else looks at it, so no container can speak with another's address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use ahash::RandomState;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
+
+use super::counters::Discard;
+use super::types::Attachment;
+
+/// One attached interface.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) mac: EthernetAddress,
+    /// TCP flows, half-open ones included.
+    pub(super) flows: usize,
+    /// Outbound flows whose host side is not known yet.
+    pub(super) half_open: usize,
+    /// What is left of the right to cause ICMP errors.
+    pub(super) errors: TokenBucket,
+}
+
+/// All of them, by address.
+#[derive(Debug)]
+pub(super) struct Containers {
+    table: HashMap<IpAddr, Container, RandomState>,
+}
+
+impl Containers {
+    pub(super) fn new(key: RandomState) -> Self {
+        Self {
+            table: HashMap::with_hasher(key),
+        }
+    }
+
+    pub(super) fn attach(&mut self, attachment: Attachment) {
+        let Attachment { mac, address } = attachment;
+        let fresh = Container {
+            mac,
+            flows: 0,
+            half_open: 0,
+            errors: TokenBucket::default(),
+        };
+        self.table
+            .entry(address)
+            .and_modify(|known| known.mac = mac)
+            .or_insert(fresh);
+    }
+
+    /// False if no such container was attached.
+    pub(super) fn detach(&mut self, attachment: Attachment) -> bool {
+        let known = self
+            .table
+            .get(&attachment.address)
+            .is_some_and(|known| known.mac == attachment.mac);
+        known && self.table.remove(&attachment.address).is_some()
+    }
+
+    pub(super) fn get(&self, address: IpAddr) -> Option<&Container> {
+        self.table.get(&address)
+    }
+
+    pub(super) fn get_mut(&mut self, address: IpAddr) -> Option<&mut Container> {
+        self.table.get_mut(&address)
+    }
+
+    /// Checks that `address` is what the owner of `mac` may send from.
+    pub(super) fn check_source(&self, mac: EthernetAddress, address: IpAddr) -> Result<(), Discard> {
+        let rightful = self.table.get(&address).is_some_and(|known| known.mac == mac);
+        if rightful { Ok(()) } else { Err(Discard::Spoofed) }
+    }
+}
+
+/// The rate of ICMP errors (RFC 1812 section 4.3.2.8): a burst, then some per second.
+#[derive(Debug)]
+pub(super) struct TokenBucket {
+    tokens: u32,
+    filled: Option<Instant>,
+}
+
+impl TokenBucket {
+    /// Takes one token, if there is one.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        let granted = self.tokens > 0;
+        self.tokens -= u32::from(granted);
+        granted
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let since = self.filled.map_or(Duration::ZERO, |filled| now - filled);
+        let earned = since.total_millis() / TOKEN_PERIOD.total_millis();
+        self.tokens = u32::try_from(earned)
+            .unwrap_or(BURST)
+            .saturating_add(self.tokens)
+            .min(BURST);
+        if earned > 0 || self.filled.is_none() {
+            self.filled = Some(now);
+        }
+    }
+}
+
+impl Default for TokenBucket {
+    fn default() -> Self {
+        Self {
+            tokens: BURST,
+            filled: None,
+        }
+    }
+}
+
+/// Enough for a traceroute of 30 hops with three probes each to see every answer.
+const BURST: u32 = 100;
+
+/// A hundred errors a second, Linux's own order of magnitude (icmp_ratelimit, icmp_msgs_per_sec).
+const TOKEN_PERIOD: Duration = Duration::from_millis(10);

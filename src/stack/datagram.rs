@@ -1,0 +1,207 @@
+//! Datagrams to a container: UDP and ICMP echo, each a header of 8 bytes and a payload, in fragments where they must.
+//!
+//! The first frame is written into the caller's buffer, further fragments wait in the control queue. The UDP checksum is
+//! left to the kernel where the uplink completes it and the datagram is whole.
+//!
+//! Sources: RFC 768, RFC 792, RFC 791 section 3.2 (fragmentation), RFC 6864 (identification).
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpProtocol, checksum};
+
+use super::control::Control;
+use super::frame::{ETHERNET_HEADER, Fragment, IPV4_HEADER, Ipv4Header, write_ethernet};
+use super::types::Transmit;
+use super::{Offload, PartialChecksum};
+
+/// One datagram.
+#[derive(Debug)]
+pub(super) struct Datagram<'p> {
+    source: Ipv4Addr,
+    target: Ipv4Addr,
+    protocol: IpProtocol,
+    head: [u8; HEAD],
+    payload: &'p [u8],
+}
+
+/// The way to the container.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link {
+    pub(super) gateway: EthernetAddress,
+    pub(super) mac: EthernetAddress,
+    /// IP MTU in bytes.
+    pub(super) mtu: u16,
+    /// The kernel completes checksums.
+    pub(super) checksum: bool,
+    /// Identification, should the datagram be cut.
+    pub(super) id: u16,
+}
+
+impl<'p> Datagram<'p> {
+    /// UDP; the checksum is filled in later. None if the payload is too long for IPv4.
+    pub(super) fn udp(source: SocketAddrV4, target: SocketAddrV4, payload: &'p [u8]) -> Option<Self> {
+        let len = u16::try_from(HEAD + payload.len()).ok()?;
+        let mut head = [0; HEAD];
+        head[0..2].copy_from_slice(&source.port().to_be_bytes());
+        head[2..4].copy_from_slice(&target.port().to_be_bytes());
+        head[4..6].copy_from_slice(&len.to_be_bytes());
+        Self {
+            source: *source.ip(),
+            target: *target.ip(),
+            protocol: IpProtocol::Udp,
+            head,
+            payload,
+        }
+        .fitting()
+    }
+
+    /// An ICMP echo reply. None if the payload is too long for IPv4.
+    pub(super) fn echo_reply(
+        source: Ipv4Addr,
+        target: Ipv4Addr,
+        ident: u16,
+        sequence: u16,
+        payload: &'p [u8],
+    ) -> Option<Self> {
+        let mut head = [0; HEAD];
+        head[4..6].copy_from_slice(&ident.to_be_bytes());
+        head[6..8].copy_from_slice(&sequence.to_be_bytes());
+        let sum = !checksum::combine(&[checksum::data(&head), checksum::data(payload)]);
+        head[2..4].copy_from_slice(&sum.to_be_bytes());
+        Self {
+            source,
+            target,
+            protocol: IpProtocol::Icmp,
+            head,
+            payload,
+        }
+        .fitting()
+    }
+
+    /// Queues the datagram. False if it would have to be cut, or the queue is full.
+    pub(super) fn queue(mut self, link: Link, control: &mut Control) -> bool {
+        if !self.fits(link) {
+            return false;
+        }
+        let offload = self.fill_checksum(link.checksum);
+        control.push(offload, ETHERNET_HEADER + IPV4_HEADER + self.len(), |out| {
+            self.write_part(link, None, 0, self.len(), out);
+        })
+    }
+
+    /// Writes the datagram, or its first fragment, to `out`. None if there is no room for all of it.
+    pub(super) fn write(mut self, link: Link, control: &mut Control, out: &mut [u8]) -> Option<Transmit> {
+        let whole = self.fits(link);
+        let offload = self.fill_checksum(whole && link.checksum);
+        if whole {
+            let len = self.write_part(link, None, 0, self.len(), out)?;
+            return Some(Transmit { offload, len });
+        }
+        self.write_fragments(link, control, out)
+    }
+
+    fn write_fragments(&self, link: Link, control: &mut Control, out: &mut [u8]) -> Option<Transmit> {
+        let step = (usize::from(link.mtu).checked_sub(IPV4_HEADER)?) / FRAGMENT_UNIT * FRAGMENT_UNIT;
+        if step == 0 || !control.has_room(self.len() / step) {
+            return None;
+        }
+        let fragment = |start: usize| {
+            let offset = u16::try_from(start).ok()?;
+            Some(Fragment {
+                id: link.id,
+                offset,
+                more: start + step < self.len(),
+            })
+        };
+        let len = self.write_part(link, fragment(0), 0, step, out)?;
+        for start in (step..self.len()).step_by(step) {
+            let part = step.min(self.len() - start);
+            let frame = ETHERNET_HEADER + IPV4_HEADER + part;
+            control.push(Offload::default(), frame, |out| {
+                self.write_part(link, fragment(start), start, part, out);
+            });
+        }
+        Some(Transmit {
+            offload: Offload::default(),
+            len,
+        })
+    }
+
+    /// Writes one frame with `part` bytes of header and payload from `start` on; returns its length.
+    fn write_part(
+        &self,
+        link: Link,
+        fragment: Option<Fragment>,
+        start: usize,
+        part: usize,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let len = ETHERNET_HEADER + IPV4_HEADER + part;
+        let out = out.get_mut(..len)?;
+        write_ethernet(out, link.gateway, link.mac, EthernetProtocol::Ipv4);
+        let packet = &mut out[ETHERNET_HEADER..];
+        let Self {
+            source,
+            target,
+            protocol,
+            ..
+        } = *self;
+        Ipv4Header {
+            source,
+            target,
+            protocol,
+            payload_len: part,
+            fragment,
+        }
+        .write(packet);
+        let body = &mut packet[IPV4_HEADER..];
+        if start == 0 {
+            body[..HEAD].copy_from_slice(&self.head);
+            body[HEAD..].copy_from_slice(&self.payload[..part - HEAD]);
+        } else {
+            body.copy_from_slice(&self.payload[start - HEAD..start - HEAD + part]);
+        }
+        Some(len)
+    }
+
+    fn fill_checksum(&mut self, by_kernel: bool) -> Offload {
+        if self.protocol != IpProtocol::Udp {
+            return Offload::default();
+        }
+        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        let pseudo = checksum::pseudo_header_v4(&self.source, &self.target, IpProtocol::Udp, len);
+        if by_kernel {
+            self.head[6..8].copy_from_slice(&pseudo.to_be_bytes());
+            return Offload {
+                partial_checksum: Some(UDP_CHECKSUM),
+                ..Offload::default()
+            };
+        }
+        let sum = !checksum::combine(&[pseudo, checksum::data(&self.head), checksum::data(self.payload)]);
+        // Zero would mean that there is none (RFC 768).
+        let sum = if sum == 0 { u16::MAX } else { sum };
+        self.head[6..8].copy_from_slice(&sum.to_be_bytes());
+        Offload::default()
+    }
+
+    fn fitting(self) -> Option<Self> {
+        (IPV4_HEADER + self.len() <= usize::from(u16::MAX)).then_some(self)
+    }
+
+    fn fits(&self, link: Link) -> bool {
+        IPV4_HEADER + self.len() <= usize::from(link.mtu)
+    }
+
+    fn len(&self) -> usize {
+        HEAD + self.payload.len()
+    }
+}
+
+/// Bytes of a UDP header, and of an ICMP echo's.
+const HEAD: usize = 8;
+
+/// Fragments are counted in units of 8 bytes.
+const FRAGMENT_UNIT: usize = 8;
+
+/// Where the kernel completes the sum of a UDP datagram.
+const UDP_CHECKSUM: PartialChecksum = PartialChecksum { start: 34, offset: 6 };

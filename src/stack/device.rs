@@ -1,0 +1,186 @@
+//! A wire that holds one packet: how a flow's own smoltcp interface takes a packet in and gives one out.
+//!
+//! `Medium::Ip`, so no neighbours and no ARP. The outgoing packet is built directly in the buffer that is lent here,
+//! which is the caller's frame behind its Ethernet header: no copy, no allocation.
+
+use std::num::{NonZeroU16, NonZeroUsize};
+
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
+use smoltcp::time::Instant;
+use smoltcp::wire::{IpProtocol, Ipv4Packet, TcpPacket, checksum};
+
+use super::frame::{ETHERNET_HEADER, IPV4_HEADER, MAX_FRAME};
+use super::types::UplinkCapabilities;
+use super::{Gso, GsoType, Offload, PartialChecksum};
+
+/// What a flow's device is able to do; smoltcp copies it when the interface is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Abilities {
+    /// IP MTU of the containers, in bytes.
+    pub(super) mtu: u16,
+    /// Payload of one segment towards the container, in bytes.
+    pub(super) segment: u16,
+    pub(super) uplink: UplinkCapabilities,
+}
+
+impl Abilities {
+    fn capabilities(self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = self.mtu.into();
+        // What comes in was checked by the frame's view already.
+        capabilities.checksum.ipv4 = Checksum::Tx;
+        capabilities.checksum.tcp = if self.uplink.checksum {
+            Checksum::None
+        } else {
+            Checksum::Tx
+        };
+        if self.uplink.checksum && self.uplink.tso4 {
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(self.superpacket());
+        }
+        capabilities
+    }
+
+    /// Bytes of the largest IP packet to be cut by the kernel. One byte more than 65,535 with the Ethernet header, or a
+    /// last segment that is not full, and the kernel cuts it in software on its way over bridge and veth.
+    fn superpacket(self) -> usize {
+        let segment = usize::from(self.segment.max(1));
+        let room = MAX_FRAME - ETHERNET_HEADER - TCP_IPV4_HEADERS;
+        TCP_IPV4_HEADERS + room / segment * segment
+    }
+}
+
+/// The wire.
+#[derive(Debug)]
+pub(super) struct OnePacket<'p> {
+    abilities: Abilities,
+    ingress: Option<&'p [u8]>,
+    out: &'p mut [u8],
+    emitted: Option<Emitted>,
+}
+
+/// The packet that was given out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Emitted {
+    /// Bytes, from the IP header on.
+    pub(super) len: usize,
+    /// To be cut by the kernel into segments of this payload.
+    pub(super) segment: Option<NonZeroU16>,
+}
+
+impl Emitted {
+    /// Leaves to the kernel the checksum of the packet in `frame`, and the cutting of a superframe, where it does that.
+    pub(super) fn seal(self, frame: &mut [u8], uplink: UplinkCapabilities) -> Offload {
+        if !uplink.checksum {
+            return Offload::default();
+        }
+        let packet = Ipv4Packet::new_unchecked(&mut frame[ETHERNET_HEADER..]);
+        let (source, target) = (packet.src_addr(), packet.dst_addr());
+        let payload_len = u32::try_from(self.len - IPV4_HEADER).unwrap_or(u32::MAX);
+        let sum = checksum::pseudo_header_v4(&source, &target, IpProtocol::Tcp, payload_len);
+        let mut segment = TcpPacket::new_unchecked(&mut frame[ETHERNET_HEADER + IPV4_HEADER..]);
+        segment.set_checksum(sum);
+        let headers = u16::try_from(ETHERNET_HEADER + IPV4_HEADER).unwrap_or(0) + u16::from(segment.header_len());
+        let gso = self.segment.map(|size| Gso {
+            kind: GsoType::TcpV4,
+            size: size.get(),
+            headers,
+            ecn: false,
+        });
+        Offload {
+            partial_checksum: Some(TCP_CHECKSUM),
+            verified: false,
+            gso,
+        }
+    }
+}
+
+impl<'p> OnePacket<'p> {
+    /// A wire on which `ingress` waits and which carries one packet to `out`.
+    pub(super) fn new(abilities: Abilities, ingress: Option<&'p [u8]>, out: &'p mut [u8]) -> Self {
+        Self {
+            abilities,
+            ingress,
+            out,
+            emitted: None,
+        }
+    }
+
+    pub(super) fn emitted(&self) -> Option<Emitted> {
+        self.emitted
+    }
+}
+
+impl Device for OnePacket<'_> {
+    type RxToken<'t>
+        = Arrived<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = Slot<'t>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: Instant) -> Option<(Arrived<'_>, Slot<'_>)> {
+        let packet = self.ingress.take()?;
+        let slot = Slot {
+            out: self.out,
+            emitted: &mut self.emitted,
+            segment: None,
+        };
+        Some((Arrived(packet), slot))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Slot<'_>> {
+        if self.emitted.is_some() {
+            return None;
+        }
+        Some(Slot {
+            out: self.out,
+            emitted: &mut self.emitted,
+            segment: None,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.abilities.capabilities()
+    }
+}
+
+/// The packet that comes in.
+#[derive(Debug)]
+pub(super) struct Arrived<'t>(&'t [u8]);
+
+impl RxToken for Arrived<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+/// Room for the packet that goes out.
+#[derive(Debug)]
+pub(super) struct Slot<'t> {
+    out: &'t mut [u8],
+    emitted: &'t mut Option<Emitted>,
+    segment: Option<NonZeroU16>,
+}
+
+impl TxToken for Slot<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        *self.emitted = Some(Emitted {
+            len,
+            segment: self.segment,
+        });
+        f(&mut self.out[..len])
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.segment = meta.segmentation_offload_size;
+    }
+}
+
+/// Bytes of an IPv4 and a TCP header without options; no option is ever sent with data.
+const TCP_IPV4_HEADERS: usize = 40;
+
+/// Where the kernel completes the sum of a segment, behind headers without IP options.
+const TCP_CHECKSUM: PartialChecksum = PartialChecksum { start: 34, offset: 16 };

@@ -1,0 +1,134 @@
+//! ICMP from containers: echo requests. The gateway answers its own; others go out by a ping socket of the host, one
+//! mapping for each id (RFC 5508 section 3). A reply comes from whoever was asked, or not at all: it is never forged.
+
+use std::net::IpAddr;
+
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{Icmpv4Message, Icmpv4Packet};
+
+use super::Engine;
+use crate::policy::EchoLead;
+use crate::stack::Offload;
+use crate::stack::counters::Discard;
+use crate::stack::datagram::Datagram;
+use crate::stack::frame::{Packet, ipv4_of, must_verify};
+use crate::stack::icmp::IcmpError;
+use crate::stack::timer::Deadline;
+use crate::stack::types::{Action, EchoId, Passage, Transmit};
+
+impl Engine {
+    /// Writes an echo reply into `out`; none if its mapping has expired.
+    pub fn deliver_echo(
+        &mut self,
+        _now: Instant,
+        EchoId(id): EchoId,
+        from: IpAddr,
+        sequence: u16,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let key = self.echoes.get_mut(id).map(|entry| entry.key);
+        let transmit = key.and_then(|(container, ident)| {
+            let link = self.link_to(container)?;
+            let reply = Datagram::echo_reply(ipv4_of(from)?, ipv4_of(container)?, ident, sequence, payload)?;
+            reply.write(link, &mut self.control, out)
+        });
+        self.count_delivery(transmit, Discard::Filtered)
+    }
+
+    pub(super) fn receive_icmp<'f>(
+        &mut self,
+        now: Instant,
+        offload: Offload,
+        packet: &Packet<'f>,
+    ) -> Result<Passage<'f>, Discard> {
+        let message = Icmpv4Packet::new_checked(packet.payload()).map_err(|_| Discard::Truncated)?;
+        if must_verify(offload) && !message.verify_checksum() {
+            return Err(Discard::Checksum);
+        }
+        if message.msg_type() != Icmpv4Message::EchoRequest || message.msg_code() != 0 {
+            return Err(Discard::Icmp);
+        }
+        match self.config.policy.lead_echo(packet.target.into()) {
+            EchoLead::Gateway => self.answer_echo(packet, &message),
+            EchoLead::Host(target) => self.pass_echo(now, packet, &message, target),
+            EchoLead::Prohibited => {
+                self.report(now, IcmpError::Prohibited, packet.source.into(), packet.bytes);
+                Err(Discard::Refused)
+            }
+            EchoLead::Nowhere => Err(Discard::Nowhere),
+        }
+    }
+
+    fn answer_echo<'f>(
+        &mut self,
+        packet: &Packet<'f>,
+        message: &Icmpv4Packet<&'f [u8]>,
+    ) -> Result<Passage<'f>, Discard> {
+        let (ident, sequence, payload) = (message.echo_ident(), message.echo_seq_no(), message.data());
+        let link = self.link_to(packet.source.into()).ok_or(Discard::Spoofed)?;
+        let reply =
+            Datagram::echo_reply(packet.target, packet.source, ident, sequence, payload).ok_or(Discard::Malformed)?;
+        let queued = reply.queue(link, &mut self.control);
+        if queued { Ok(Passage::Done) } else { Err(Discard::Full) }
+    }
+
+    fn pass_echo<'f>(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'f>,
+        message: &Icmpv4Packet<&'f [u8]>,
+        target: IpAddr,
+    ) -> Result<Passage<'f>, Discard> {
+        let echo = self
+            .echo_mapping(now, packet.source.into(), message.echo_ident())
+            .ok_or(Discard::Full)?;
+        Ok(Passage::Echo {
+            echo,
+            target,
+            sequence: message.echo_seq_no(),
+            payload: message.data(),
+        })
+    }
+
+    /// The mapping of a container's id, used now; made if there is none.
+    fn echo_mapping(&mut self, now: Instant, container: IpAddr, ident: u16) -> Option<EchoId> {
+        let key = (container, ident);
+        if let Some(id) = self.echoes.find(&key) {
+            self.echoes.get_mut(id)?.touch(now);
+            return Some(EchoId(id));
+        }
+        if let Some(victim) = self.echoes.victim(container) {
+            self.counters.evicted += 1;
+            self.close_echo(EchoId(victim));
+        }
+        let id = self.echoes.insert(now, container, key, ())?;
+        let entry = self.echoes.get_mut(id)?;
+        let at = entry.expiry(ECHO_LIFETIME);
+        self.timers.arm(&mut entry.armed, Deadline::Echo(EchoId(id)), at);
+        Some(EchoId(id))
+    }
+
+    pub(super) fn echo_timeout(&mut self, now: Instant, echo: EchoId) {
+        let Some(entry) = self.echoes.get_mut(echo.0) else {
+            return;
+        };
+        entry.armed = None;
+        let at = entry.expiry(ECHO_LIFETIME);
+        if at > now {
+            self.timers.arm(&mut entry.armed, Deadline::Echo(echo), at);
+        } else {
+            self.close_echo(echo);
+        }
+    }
+
+    pub(super) fn close_echo(&mut self, echo: EchoId) {
+        if let Some(mut entry) = self.echoes.remove(echo.0) {
+            self.timers.disarm(&mut entry.armed, Deadline::Echo(echo));
+            self.actions.push_back(Action::CloseEcho { echo });
+        }
+    }
+}
+
+/// RFC 5508 REQ-2: no less than 60 seconds.
+const ECHO_LIFETIME: Duration = Duration::from_secs(60);

@@ -1,0 +1,156 @@
+//! The host's side of TCP flows: what the shell reports and what it moves.
+//!
+//! Each event ends in [`Engine::settle`], like each segment of a container's.
+
+use std::net::SocketAddr;
+
+use smoltcp::time::Instant;
+
+use super::Engine;
+use super::udp::canonical;
+use crate::stack::flow::{Flow, Phase, TCP_IPV4_HEADERS, Tuple};
+use crate::stack::icmp::IcmpError;
+use crate::stack::tcp::Connection;
+use crate::stack::types::{Closing, FlowId, Refusal, Unreachable};
+
+impl Engine {
+    /// An accepted host connection becomes a flow to `container`; loopback clients and clients inside the subnet appear
+    /// as the gateway.
+    pub fn accept(&mut self, now: Instant, client: SocketAddr, container: SocketAddr) -> Result<FlowId, Refusal> {
+        let known = self.containers.get(container.ip()).filter(|_| container.port() != 0);
+        let mac = known.ok_or(Refusal::NoContainer)?.mac;
+        self.check_room(container.ip()).map_err(|_| Refusal::Full)?;
+        let our = self.stand_in(canonical(client), container).ok_or(Refusal::NoPort)?;
+        let tuple = Tuple {
+            endpoint: container,
+            our,
+        };
+        let set_up = self.set_up(self.config.mtu.saturating_sub(TCP_IPV4_HEADERS));
+        let connection = Connection::call(now, &tuple, set_up).ok_or(Refusal::NoPort)?;
+        self.time_wait.remove(&tuple);
+        let phase = Phase::Open(Box::new(connection));
+        let id = self.flows.insert(tuple, mac, phase).ok_or(Refusal::Full)?;
+        self.count_flow(container.ip(), 1, 0);
+        self.counters.flows_in += 1;
+        self.settle(now, id);
+        Ok(id)
+    }
+
+    /// The host side of an outbound flow is connected: the container's SYN is answered.
+    pub fn connected(&mut self, now: Instant, flow: FlowId) {
+        let Some(Flow {
+            tuple,
+            phase: Phase::Held(held),
+            ..
+        }) = self.flows.get_mut(flow)
+        else {
+            return;
+        };
+        let (tuple, mss) = (*tuple, held.mss);
+        let set_up = self.set_up(mss);
+        let Some(Flow { phase, .. }) = self.flows.get_mut(flow) else {
+            return;
+        };
+        let Phase::Held(held) = phase else {
+            return;
+        };
+        let Some(connection) = Connection::answer(now, &tuple, held, set_up) else {
+            return self.refused(now, flow, Unreachable::Exhausted);
+        };
+        *phase = Phase::Open(Box::new(connection));
+        self.count_flow(tuple.endpoint.ip(), 0, -1);
+        self.settle(now, flow);
+    }
+
+    /// The host side of an outbound flow could not be had: the container is told so, `Close` follows.
+    pub fn refused(&mut self, now: Instant, flow: FlowId, why: Unreachable) {
+        let Some(Flow {
+            tuple,
+            mac,
+            phase: Phase::Held(held),
+            ..
+        }) = self.flows.get_mut(flow)
+        else {
+            return;
+        };
+        match why {
+            Unreachable::Refused | Unreachable::Exhausted => {
+                if let Some(reset) = held.segment.refusal() {
+                    reset.send(&mut self.control, self.config.gateway_mac, *mac, tuple);
+                }
+            }
+            Unreachable::Network | Unreachable::Host | Unreachable::Prohibited => {
+                let syn = std::mem::take(&mut held.syn);
+                let container = tuple.endpoint.ip();
+                if let Some(error) = IcmpError::for_unreachable(why) {
+                    self.report(now, error, container, &syn);
+                }
+            }
+            Unreachable::TimedOut => {}
+        }
+        self.close(flow, Closing::Reset);
+    }
+
+    /// The host has finished sending (read returned 0).
+    pub fn finished(&mut self, now: Instant, flow: FlowId) {
+        if let Some(connection) = self.connection(flow) {
+            connection.finish(now);
+            self.settle(now, flow);
+        }
+    }
+
+    /// The host socket failed or was reset: RST to the container; the id is free after the Close action that follows.
+    pub fn reset(&mut self, _now: Instant, flow: FlowId) {
+        self.abort(flow);
+    }
+
+    /// Lends the bytes waiting for the host, one contiguous part; `take` returns how many it took. Returns the same. 0
+    /// when nothing waits.
+    ///
+    /// While `take` leaves something, the shell is to come back when the host's socket takes more. If it took all it was lent
+    /// and more is waiting, [`Action::Drain`](crate::stack::Action::Drain) comes again, so a shell may look once for each
+    /// action or loop until 0.
+    pub fn drain(&mut self, now: Instant, flow: FlowId, take: impl FnOnce(&[u8]) -> usize) -> usize {
+        let Some(connection) = self.connection(flow) else {
+            return 0;
+        };
+        let taken = connection.drain(take);
+        if taken.whole {
+            connection.told.drain = false;
+        }
+        if taken.taken > 0 || taken.whole {
+            self.settle(now, flow);
+        }
+        taken.taken
+    }
+
+    /// Lends room for bytes of the host, one contiguous part; `put` returns how many it wrote. 0 when there is no room;
+    /// then [`Action::Fill`](crate::stack::Action::Fill) follows when there is.
+    pub fn fill(&mut self, now: Instant, flow: FlowId, put: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        let Some(connection) = self.connection(flow) else {
+            return 0;
+        };
+        let filled = connection.fill(now, put);
+        if filled.is_none() {
+            connection.told.fill_wanted = true;
+        }
+        let filled = filled.unwrap_or(0);
+        if filled > 0 {
+            self.settle(now, flow);
+        }
+        filled
+    }
+
+    /// The address that stands for the client, free with this container.
+    fn stand_in(&mut self, client: SocketAddr, container: SocketAddr) -> Option<SocketAddr> {
+        let candidates = self.candidates(client, container);
+        candidates.into_iter().find(|our| {
+            self.flows
+                .find(&Tuple {
+                    endpoint: container,
+                    our: *our,
+                })
+                .is_none()
+        })
+    }
+}

@@ -1,0 +1,267 @@
+//! The engine: owns every flow and mapping of a network, takes frames, host events and time, returns outputs.
+//!
+//! # Loop contract
+//!
+//! After any `handle_*`, `drain` or `fill`, call [`Engine::poll_action`] until `None`, then
+//! [`Engine::poll_transmit`] until `None`, then wait until [`Engine::poll_timeout`] or the next input.
+//! Every flow, mapping and echo id that the shell has seen ends with exactly one `Close…` action, and none comes back
+//! before that action was taken.
+//!
+//! This file holds the way in and the way out; each protocol has a file of its own beside it.
+
+mod arp;
+mod echo;
+mod host;
+mod segments;
+mod turns;
+mod udp;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use ahash::RandomState;
+use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol};
+
+use crate::stack::Offload;
+use crate::stack::associations::Associations;
+use crate::stack::container::Containers;
+use crate::stack::control::Control;
+use crate::stack::counters::{Counters, Discard};
+use crate::stack::datagram::Link;
+use crate::stack::flow::{Flows, TimeWait};
+use crate::stack::frame::{MAX_FRAME, Packet, ethernet};
+use crate::stack::icmp::{IcmpError, Way, may_be_reported};
+use crate::stack::random::Random;
+use crate::stack::timer::{Deadline, Timers};
+use crate::stack::types::{Action, Attachment, Config, EchoId, FlowId, MappingId, Passage, Transmit, Unreachable};
+use crate::stack::udp::{Client, ClientKey, Mapping};
+
+/// The stack of one network.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    containers: Containers,
+    flows: Flows,
+    time_wait: TimeWait,
+    mappings: Associations<SocketAddr, Mapping>,
+    clients: Associations<ClientKey, Client>,
+    client_index: HashMap<Client, u32, RandomState>,
+    echoes: Associations<(IpAddr, u16), ()>,
+    /// Flows that may have something to send, each once.
+    ready: VecDeque<FlowId>,
+    control: Control,
+    actions: VecDeque<Action>,
+    timers: Timers,
+    counters: Counters,
+    random: Random,
+    /// A copy of the one segment that is amended.
+    scratch: Vec<u8>,
+}
+
+impl Engine {
+    /// `seed` keys the hash tables, sequence numbers and ids.
+    pub fn new(config: Config, seed: [u64; 4]) -> Self {
+        let mut random = Random::new(seed);
+        let config = Config {
+            mtu: config.mtu.max(SMALLEST_MTU),
+            ..config
+        };
+        let limits = config.limits;
+        let (all, each) = (limits.mappings, limits.mappings_per_container);
+        Self {
+            containers: Containers::new(random.hash_key()),
+            flows: Flows::new(random.hash_key()),
+            time_wait: TimeWait::new(random.hash_key()),
+            mappings: Associations::new(random.hash_key(), all, each),
+            clients: Associations::new(random.hash_key(), all, each),
+            client_index: HashMap::with_hasher(random.hash_key()),
+            echoes: Associations::new(random.hash_key(), all, each),
+            ready: VecDeque::new(),
+            control: Control::default(),
+            actions: VecDeque::new(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            scratch: Vec::new(),
+            random,
+            config,
+        }
+    }
+
+    // Commands
+
+    /// A container has come, or has another hardware address now.
+    pub fn attach(&mut self, attachment: Attachment) {
+        self.containers.attach(attachment);
+    }
+
+    /// Ends every flow and mapping of the container: actions follow.
+    pub fn detach(&mut self, attachment: Attachment) {
+        if !self.containers.detach(attachment) {
+            return;
+        }
+        self.drop_flows_of(attachment.address);
+        self.drop_datagrams_of(attachment.address);
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    // Frames
+
+    /// Takes one frame from the bridge.
+    pub fn handle_frame<'f>(&mut self, now: Instant, offload: Offload, frame: &'f [u8]) -> Passage<'f> {
+        self.counters.frames_in += 1;
+        match self.receive(now, offload, frame) {
+            Ok(passage) => passage,
+            Err(why) => {
+                self.counters.discard(why);
+                Passage::Done
+            }
+        }
+    }
+
+    /// The host side of what `frame` asked for failed at once: answer it with the ICMP error that fits (rate limited).
+    pub fn reject_frame(&mut self, now: Instant, frame: &[u8], why: Unreachable) {
+        let packet = ethernet(frame).and_then(|frame| Packet::parse(&frame));
+        if let (Ok(packet), Some(error)) = (packet, IcmpError::for_unreachable(why)) {
+            self.report(now, error, packet.source.into(), packet.bytes);
+        }
+    }
+
+    /// Does what is due; a great many deadlines are done in portions.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for _ in 0..MAX_DUE {
+            let Some(deadline) = self.timers.pop_due(now) else {
+                return;
+            };
+            match deadline {
+                Deadline::Flow(id) => self.flow_timeout(now, id),
+                Deadline::TimeWait => self.time_wait_timeout(now),
+                Deadline::Mapping(id) => self.mapping_timeout(now, id),
+                Deadline::Client(id) => self.client_timeout(now, id),
+                Deadline::Echo(id) => self.echo_timeout(now, id),
+            }
+        }
+    }
+
+    // Outputs
+
+    /// What the shell is to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.actions.pop_front()?;
+        match action {
+            Action::Close { flow, .. } => self.flows.release(flow),
+            Action::CloseMapping { mapping: MappingId(id) } => self.mappings.release(id),
+            Action::CloseEcho { echo: EchoId(id) } => self.echoes.release(id),
+            Action::Connect { .. } | Action::Established { .. } => {}
+            Action::Drain { .. } | Action::Fill { .. } | Action::Finish { .. } => {}
+        }
+        Some(action)
+    }
+
+    /// Writes the next frame for the uplink into `out` (at least 65,536 bytes).
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        let out = out.get_mut(..MAX_FRAME)?;
+        let transmit = self.control.pop(out).or_else(|| self.transmit_flows(now, out));
+        self.counters.frames_out += u64::from(transmit.is_some());
+        transmit
+    }
+
+    /// When [`Engine::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    fn receive<'f>(&mut self, now: Instant, offload: Offload, bytes: &'f [u8]) -> Result<Passage<'f>, Discard> {
+        let frame = ethernet(bytes)?;
+        match frame.ethertype() {
+            EthernetProtocol::Arp => self.receive_arp(&frame).map(|()| Passage::Done),
+            EthernetProtocol::Ipv4 => self.receive_ipv4(now, offload, &frame),
+            EthernetProtocol::Ipv6 => Err(Discard::Ipv6),
+            EthernetProtocol::Unknown(_) => Err(Discard::EtherType),
+        }
+    }
+
+    fn receive_ipv4<'f>(
+        &mut self,
+        now: Instant,
+        offload: Offload,
+        frame: &EthernetFrame<&'f [u8]>,
+    ) -> Result<Passage<'f>, Discard> {
+        // RFC 1122 section 3.3.6: no unicast packet in a broadcast frame; nobody routes multicast here.
+        if frame.dst_addr() != self.config.gateway_mac {
+            return Err(Discard::NotForUs);
+        }
+        let packet = Packet::parse(frame)?;
+        self.containers.check_source(packet.mac, packet.source.into())?;
+        if packet.time_to_live == 1 && packet.target != self.config.policy.gateway() {
+            self.report(now, IcmpError::TimeExceeded, packet.source.into(), packet.bytes);
+            return Err(Discard::TimeToLive);
+        }
+        match packet.protocol {
+            IpProtocol::Tcp => self.receive_tcp(now, offload, &packet).map(|()| Passage::Done),
+            IpProtocol::Udp => self.receive_udp(now, offload, &packet),
+            IpProtocol::Icmp => self.receive_icmp(now, offload, &packet),
+            IpProtocol::HopByHop
+            | IpProtocol::Igmp
+            | IpProtocol::Ipv6Route
+            | IpProtocol::Ipv6Frag
+            | IpProtocol::IpSecEsp
+            | IpProtocol::IpSecAh
+            | IpProtocol::Icmpv6
+            | IpProtocol::Ipv6NoNxt
+            | IpProtocol::Ipv6Opts
+            | IpProtocol::Unknown(_) => Err(Discard::Protocol),
+        }
+    }
+
+    /// Tells the container at `source` what became of its packet, if it may be told and was not told too often.
+    fn report(&mut self, now: Instant, error: IcmpError, source: IpAddr, packet: &[u8]) {
+        let (gateway_mac, gateway) = (self.config.gateway_mac, self.config.policy.gateway());
+        let Some(container) = self.containers.get_mut(source).filter(|_| may_be_reported(packet)) else {
+            return;
+        };
+        let way = Way {
+            gateway_mac,
+            gateway,
+            mac: container.mac,
+        };
+        if container.errors.take(now) && error.send(&mut self.control, way, packet) {
+            self.counters.icmp_errors += 1;
+        } else {
+            self.counters.icmp_suppressed += 1;
+        }
+    }
+
+    /// The way to the container at `address`.
+    fn link_to(&mut self, address: IpAddr) -> Option<Link> {
+        let container = self.containers.get(address)?;
+        let id = u16::try_from(self.random.draw() & 0xffff).ok()?;
+        let (gateway, checksum) = (self.config.gateway_mac, self.config.uplink.checksum);
+        Some(Link {
+            gateway,
+            mac: container.mac,
+            mtu: self.config.mtu,
+            checksum,
+            id,
+        })
+    }
+
+    /// Counts a frame that is returned at once, or the datagram that was not delivered.
+    fn count_delivery(&mut self, transmit: Option<Transmit>, otherwise: Discard) -> Option<Transmit> {
+        match transmit {
+            Some(_) => self.counters.frames_out += 1,
+            None => self.counters.discard(otherwise),
+        }
+        transmit
+    }
+}
+
+/// Deadlines of one call: a thousand mappings that expire together cost the frames in waiting well under a millisecond.
+const MAX_DUE: usize = 256;
+
+/// RFC 791: what every network must carry.
+const SMALLEST_MTU: u16 = 68;

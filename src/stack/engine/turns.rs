@@ -1,0 +1,250 @@
+//! What both sides of TCP flows lead to: settling, turns to send, deadlines, ends.
+//!
+//! A flow is *settled* after whatever happened to it: what changed is told to the shell, and the flow queues for a turn.
+//! So there is one place that reads a connection's state, and one that lets it send.
+
+use std::net::IpAddr;
+
+use smoltcp::socket::tcp::State;
+use smoltcp::time::Instant;
+use smoltcp::wire::{EthernetProtocol, TcpControl};
+
+use super::Engine;
+use crate::stack::counters::Discard;
+use crate::stack::device::Abilities;
+use crate::stack::flow::{Flow, Phase};
+use crate::stack::frame::{ETHERNET_HEADER, write_ethernet};
+use crate::stack::segment::Reply;
+use crate::stack::tcp::{Connection, SetUp};
+use crate::stack::timer::Deadline;
+use crate::stack::types::{Action, Closing, Config, FlowId, Transmit};
+
+impl Engine {
+    /// Gives flows their turns until one has a frame to send; it queues again behind the others.
+    pub(super) fn transmit_flows(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        while let Some(id) = self.ready.pop_front() {
+            if let Some(transmit) = self.transmit_flow(now, id, out) {
+                return Some(transmit);
+            }
+        }
+        None
+    }
+
+    fn transmit_flow(&mut self, now: Instant, id: FlowId, out: &mut [u8]) -> Option<Transmit> {
+        let flow = self.flows.get_mut(id)?;
+        flow.queued = false;
+        let Phase::Open(connection) = &mut flow.phase else {
+            return None;
+        };
+        self.counters.turns += 1;
+        let Some(emitted) = connection.transmit(now, &mut out[ETHERNET_HEADER..]) else {
+            if let Some(at) = connection.deadline(now) {
+                self.timers.arm(&mut flow.armed, Deadline::Flow(id), at);
+            }
+            return None;
+        };
+        flow.queued = true;
+        self.ready.push_back(id);
+        write_ethernet(out, self.config.gateway_mac, flow.mac, EthernetProtocol::Ipv4);
+        let len = ETHERNET_HEADER + emitted.len;
+        Some(Transmit {
+            offload: emitted.seal(&mut out[..len], self.config.uplink),
+            len,
+        })
+    }
+
+    pub(super) fn flow_timeout(&mut self, now: Instant, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else {
+            return;
+        };
+        flow.armed = None;
+        let patience = match &flow.phase {
+            Phase::Held(held) => Some(held.until),
+            Phase::Open(connection) => connection.patience(),
+            Phase::Over => return,
+        };
+        match patience {
+            Some(until) if until <= now => self.abort(id),
+            Some(until) if matches!(flow.phase, Phase::Held(_)) => {
+                self.timers.arm(&mut flow.armed, Deadline::Flow(id), until);
+            }
+            Some(_) | None => self.settle(now, id),
+        }
+    }
+
+    pub(super) fn time_wait_timeout(&mut self, now: Instant) {
+        self.time_wait.armed = None;
+        self.time_wait.expire(now);
+        self.arm_time_wait();
+    }
+
+    /// Ends every flow of a container that has gone; nobody is there to be told.
+    pub(super) fn drop_flows_of(&mut self, container: IpAddr) {
+        for id in self.flows.of_container(container) {
+            self.close(id, Closing::Reset);
+        }
+    }
+
+    /// Tells the shell what has changed about a flow and queues it for a turn.
+    pub(super) fn settle(&mut self, now: Instant, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else {
+            return;
+        };
+        let Phase::Open(connection) = &mut flow.phase else {
+            return;
+        };
+        connection.close_if_due();
+        announce(connection, id, |action| self.actions.push_back(action));
+        match connection.state() {
+            State::TimeWait if connection.told.finish => return self.enter_time_wait(now, id),
+            State::Closed if connection.told.finish => return self.close(id, Closing::Graceful),
+            State::Closed if !connection.told.closed => return self.close(id, Closing::Reset),
+            State::Listen
+            | State::SynSent
+            | State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck
+            | State::TimeWait
+            | State::Closed => {}
+        }
+        if !flow.queued {
+            flow.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The rings go at once; what is left is the last ACK, said now if it was not yet.
+    fn enter_time_wait(&mut self, now: Instant, id: FlowId) {
+        let Some(Flow {
+            tuple,
+            mac,
+            phase: Phase::Open(connection),
+            ..
+        }) = self.flows.get_mut(id)
+        else {
+            return;
+        };
+        let last = connection.last_ack(now);
+        if connection.space.last_ack != last.ack {
+            let ack = Reply {
+                control: TcpControl::None,
+                seq: last.seq,
+                ack: Some(last.ack),
+                window: last.window,
+            };
+            ack.send(&mut self.control, self.config.gateway_mac, *mac, tuple);
+        }
+        self.time_wait.insert(*tuple, last);
+        self.arm_time_wait();
+        self.close(id, Closing::Graceful);
+    }
+
+    fn arm_time_wait(&mut self) {
+        if let Some(at) = self.time_wait.next() {
+            self.timers.arm(&mut self.time_wait.armed, Deadline::TimeWait, at);
+        }
+    }
+
+    /// Resets the container's side and ends the flow.
+    pub(super) fn abort(&mut self, id: FlowId) {
+        let Some(Flow { tuple, mac, phase, .. }) = self.flows.get_mut(id) else {
+            return;
+        };
+        let reset = match phase {
+            Phase::Held(held) => held.segment.refusal(),
+            Phase::Open(connection) => connection.abortion(),
+            Phase::Over => return,
+        };
+        if let Some(reset) = reset {
+            reset.send(&mut self.control, self.config.gateway_mac, *mac, tuple);
+        }
+        self.close(id, Closing::Reset);
+    }
+
+    /// Ends a flow.
+    pub(super) fn close(&mut self, flow: FlowId, how: Closing) {
+        let Some(phase) = self.flows.end(flow) else {
+            return;
+        };
+        let half_open = if matches!(phase, Phase::Held(_)) { -1 } else { 0 };
+        if let Some(Flow { tuple, armed, .. }) = self.flows.get_mut(flow) {
+            self.timers.disarm(armed, Deadline::Flow(flow));
+            let container = tuple.endpoint.ip();
+            self.count_flow(container, -1, half_open);
+        }
+        self.actions.push_back(Action::Close { flow, how });
+    }
+
+    pub(super) fn connection(&mut self, flow: FlowId) -> Option<&mut Connection> {
+        match &mut self.flows.get_mut(flow)?.phase {
+            Phase::Open(connection) => Some(connection),
+            Phase::Held(_) | Phase::Over => None,
+        }
+    }
+
+    pub(super) fn count_flow(&mut self, container: IpAddr, flows: isize, half_open: isize) {
+        if let Some(container) = self.containers.get_mut(container) {
+            container.flows = container.flows.saturating_add_signed(flows);
+            container.half_open = container.half_open.saturating_add_signed(half_open);
+        }
+    }
+
+    pub(super) fn check_room(&self, container: IpAddr) -> Result<(), Discard> {
+        let limits = self.config.limits;
+        let held = self.containers.get(container).map_or(0, |container| container.flows);
+        let room = self.flows.len() < limits.flows && held < limits.flows_per_container;
+        if room { Ok(()) } else { Err(Discard::Full) }
+    }
+
+    pub(super) fn check_half_open(&self, container: IpAddr) -> Result<(), Discard> {
+        let held = self
+            .containers
+            .get(container)
+            .map_or(0, |container| container.half_open);
+        if held < self.config.limits.half_open_per_container {
+            Ok(())
+        } else {
+            Err(Discard::Full)
+        }
+    }
+
+    pub(super) fn set_up(&mut self, segment: u16) -> SetUp {
+        let Config {
+            mtu, uplink, tcp_ring, ..
+        } = self.config;
+        SetUp {
+            abilities: Abilities { mtu, segment, uplink },
+            ring: tcp_ring.clamp(1, LARGEST_RING),
+            seed: self.random.draw(),
+        }
+    }
+}
+
+/// Reads from a connection what the shell has to know, and says it once.
+fn announce(connection: &mut Connection, flow: FlowId, mut say: impl FnMut(Action)) {
+    if !connection.told.established && connection.is_established() {
+        connection.told.established = true;
+        if !connection.told.outbound {
+            say(Action::Established { flow });
+        }
+    }
+    if !connection.told.drain && connection.readable() > 0 {
+        connection.told.drain = true;
+        say(Action::Drain { flow });
+    }
+    if connection.told.fill_wanted && connection.has_room() {
+        connection.told.fill_wanted = false;
+        say(Action::Fill { flow });
+    }
+    if !connection.told.finish && connection.peer_finished() && connection.readable() == 0 {
+        connection.told.finish = true;
+        say(Action::Finish { flow });
+    }
+}
+
+/// What smoltcp takes (RFC 7323 section 2.3).
+const LARGEST_RING: usize = 1 << 30;

@@ -1,0 +1,313 @@
+//! UDP: mappings outward, published ports inward, questions to the resolver.
+//!
+//! A datagram from a container is, in this order: a question to the gateway's resolver; an answer to a client of a
+//! published port, which goes back through that port's listener; or the use of the mapping of its endpoint. The shell
+//! brings datagrams of the host in with the `deliver_` functions, each of which writes one frame at once.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::num::NonZeroU16;
+
+use smoltcp::time::Instant;
+
+use super::Engine;
+use crate::policy::{DNS_PORT, Lead};
+use crate::stack::counters::Discard;
+use crate::stack::datagram::Datagram;
+use crate::stack::frame::{Packet, ipv4_of};
+use crate::stack::icmp::IcmpError;
+use crate::stack::timer::Deadline;
+use crate::stack::types::{Action, ClientSocket, EchoId, MappingId, Passage, PublishId, Transmit};
+use crate::stack::udp::{CLIENT_LIFETIME, Client, ClientKey, Mapping};
+use crate::stack::{GsoType, Offload};
+
+impl Engine {
+    /// Writes a datagram that reached a mapping's socket; none if the mapping has expired or never wrote to `from`.
+    pub fn deliver_datagram(
+        &mut self,
+        _now: Instant,
+        MappingId(id): MappingId,
+        from: SocketAddr,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let from = canonical(from);
+        let known = self.mappings.get_mut(id);
+        let ends = known.and_then(|entry| Some((entry.value.answer_from(from)?, entry.key)));
+        let transmit = ends.and_then(|(shown, container)| self.write_udp(shown, container, payload, out));
+        self.count_delivery(transmit, Discard::Filtered)
+    }
+
+    /// Writes a datagram that a client sent to a published port; none if no such container is attached.
+    pub fn deliver_published(
+        &mut self,
+        now: Instant,
+        publish: PublishId,
+        client: SocketAddr,
+        container: SocketAddr,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let client = Client {
+            publish,
+            container,
+            real: canonical(client),
+        };
+        let shown = self.show_client(now, client);
+        let transmit = shown.and_then(|shown| self.write_udp(shown, container, payload, out));
+        self.count_delivery(transmit, Discard::Filtered)
+    }
+
+    /// Writes the resolver's answer to a question that came as [`Passage::Query`].
+    pub fn deliver_answer(
+        &mut self,
+        _now: Instant,
+        client: SocketAddr,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let resolver = SocketAddr::new(self.config.policy.gateway().into(), DNS_PORT);
+        let transmit = self.write_udp(resolver, client, payload, out);
+        self.count_delivery(transmit, Discard::Filtered)
+    }
+
+    pub(super) fn receive_udp<'f>(
+        &mut self,
+        now: Instant,
+        offload: Offload,
+        packet: &Packet<'f>,
+    ) -> Result<Passage<'f>, Discard> {
+        let datagram = packet.udp(offload)?;
+        let segment = segment_of(offload)?;
+        let container = SocketAddr::new(packet.source.into(), datagram.src_port());
+        let shown = SocketAddr::new(packet.target.into(), datagram.dst_port());
+        let payload = datagram.payload();
+        if let Some((publish, target)) = self.published_client(now, container, shown) {
+            let socket = ClientSocket::Published(publish);
+            return Ok(Passage::Datagram {
+                socket,
+                target,
+                payload,
+                segment,
+            });
+        }
+        match self.config.policy.lead(shown) {
+            // Nobody asks the resolver by superframe; it would have to be taken apart here.
+            Lead::Resolver if segment.is_some() => Err(Discard::Malformed),
+            Lead::Resolver => Ok(Passage::Query {
+                client: container,
+                payload,
+            }),
+            Lead::Host(target) => {
+                let id = self.mapping(now, container, target, shown).ok_or(Discard::Full)?;
+                let socket = ClientSocket::Mapping {
+                    id,
+                    port: container.port(),
+                };
+                Ok(Passage::Datagram {
+                    socket,
+                    target,
+                    payload,
+                    segment,
+                })
+            }
+            Lead::Refused => Err(self.refuse_datagram(now, packet, IcmpError::Port)),
+            Lead::Prohibited => Err(self.refuse_datagram(now, packet, IcmpError::Prohibited)),
+            Lead::Nowhere => Err(Discard::Nowhere),
+        }
+    }
+
+    fn refuse_datagram(&mut self, now: Instant, packet: &Packet<'_>, error: IcmpError) -> Discard {
+        self.report(now, error, packet.source.into(), packet.bytes);
+        Discard::Refused
+    }
+
+    /// The mapping of a container's endpoint, used now to write to `real`; made if there is none.
+    fn mapping(
+        &mut self,
+        now: Instant,
+        container: SocketAddr,
+        real: SocketAddr,
+        shown: SocketAddr,
+    ) -> Option<MappingId> {
+        let id = match self.mappings.find(&container) {
+            Some(id) => id,
+            None => self.make_mapping(now, container)?,
+        };
+        let entry = self.mappings.get_mut(id)?;
+        entry.touch(now);
+        entry.value.write_to(real, shown);
+        let at = entry.expiry(entry.value.lifetime());
+        self.timers.arm(&mut entry.armed, Deadline::Mapping(MappingId(id)), at);
+        Some(MappingId(id))
+    }
+
+    fn make_mapping(&mut self, now: Instant, container: SocketAddr) -> Option<u32> {
+        if let Some(victim) = self.mappings.victim(container.ip()) {
+            self.counters.evicted += 1;
+            self.close_mapping(MappingId(victim));
+        }
+        self.mappings.insert(now, container.ip(), container, Mapping::new())
+    }
+
+    pub(super) fn mapping_timeout(&mut self, now: Instant, mapping: MappingId) {
+        let Some(entry) = self.mappings.get_mut(mapping.0) else {
+            return;
+        };
+        entry.armed = None;
+        let at = entry.expiry(entry.value.lifetime());
+        if at > now {
+            self.timers.arm(&mut entry.armed, Deadline::Mapping(mapping), at);
+        } else {
+            self.close_mapping(mapping);
+        }
+    }
+
+    fn close_mapping(&mut self, mapping: MappingId) {
+        if let Some(mut entry) = self.mappings.remove(mapping.0) {
+            self.timers.disarm(&mut entry.armed, Deadline::Mapping(mapping));
+            self.actions.push_back(Action::CloseMapping { mapping });
+        }
+    }
+
+    /// Which client of which published port the container calls `shown`, used now.
+    fn published_client(
+        &mut self,
+        now: Instant,
+        container: SocketAddr,
+        shown: SocketAddr,
+    ) -> Option<(PublishId, SocketAddr)> {
+        let id = self.clients.find(&ClientKey { container, shown })?;
+        let entry = self.clients.get_mut(id)?;
+        entry.touch(now);
+        Some((entry.value.publish, entry.value.real))
+    }
+
+    /// As whom the container sees `client`, used now.
+    fn show_client(&mut self, now: Instant, client: Client) -> Option<SocketAddr> {
+        if let Some(id) = self.client_index.get(&client) {
+            let entry = self.clients.get_mut(*id)?;
+            entry.touch(now);
+            return Some(entry.key.shown);
+        }
+        self.containers.get(client.container.ip())?;
+        if let Some(victim) = self.clients.victim(client.container.ip()) {
+            self.counters.evicted += 1;
+            self.forget_client(victim);
+        }
+        let shown = self.stand_in_datagram(client)?;
+        let key = ClientKey {
+            container: client.container,
+            shown,
+        };
+        let id = self.clients.insert(now, client.container.ip(), key, client)?;
+        self.client_index.insert(client, id);
+        let entry = self.clients.get_mut(id)?;
+        let at = entry.expiry(CLIENT_LIFETIME);
+        self.timers.arm(&mut entry.armed, Deadline::Client(id), at);
+        Some(shown)
+    }
+
+    /// An address for the client that this container does not know as someone else's.
+    fn stand_in_datagram(&mut self, client: Client) -> Option<SocketAddr> {
+        let container = client.container;
+        for shown in self.candidates(client.real, container) {
+            let resolver = shown == SocketAddr::new(self.config.policy.gateway().into(), DNS_PORT);
+            if !resolver && self.clients.find(&ClientKey { container, shown }).is_none() {
+                return Some(shown);
+            }
+        }
+        None
+    }
+
+    pub(super) fn client_timeout(&mut self, now: Instant, id: u32) {
+        let Some(entry) = self.clients.get_mut(id) else {
+            return;
+        };
+        entry.armed = None;
+        let at = entry.expiry(CLIENT_LIFETIME);
+        if at > now {
+            self.timers.arm(&mut entry.armed, Deadline::Client(id), at);
+        } else {
+            self.forget_client(id);
+        }
+    }
+
+    fn forget_client(&mut self, id: u32) {
+        if let Some(mut entry) = self.clients.remove(id) {
+            self.timers.disarm(&mut entry.armed, Deadline::Client(id));
+            self.client_index.remove(&entry.value);
+            // The shell never saw this id.
+            self.clients.release(id);
+        }
+    }
+
+    /// Forgets everything about datagrams of a container.
+    pub(super) fn drop_datagrams_of(&mut self, container: std::net::IpAddr) {
+        for id in self.mappings.of_owner(container) {
+            self.close_mapping(MappingId(id));
+        }
+        for id in self.clients.of_owner(container) {
+            self.forget_client(id);
+        }
+        for id in self.echoes.of_owner(container) {
+            self.close_echo(EchoId(id));
+        }
+    }
+
+    fn write_udp(
+        &mut self,
+        source: SocketAddr,
+        target: SocketAddr,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        let link = self.link_to(target.ip())?;
+        let datagram = Datagram::udp(ipv4_endpoint(source)?, ipv4_endpoint(target)?, payload)?;
+        datagram.write(link, &mut self.control, out)
+    }
+
+    /// As whom a container may see a client of the host, best first: as itself; where that cannot be, because it is on
+    /// the host's loopback or inside the subnet, or is taken, as the gateway with the same port, then with any port.
+    pub(super) fn candidates(&mut self, client: SocketAddr, container: SocketAddr) -> Vec<SocketAddr> {
+        let gateway = self.config.policy.gateway();
+        let mut candidates = Vec::with_capacity(2 + STAND_IN_TRIES);
+        candidates.extend(Some(client).filter(|client| self.is_showable(*client)));
+        candidates.push(SocketAddr::new(gateway.into(), client.port()));
+        for _ in 0..STAND_IN_TRIES {
+            candidates.push(SocketAddr::new(gateway.into(), self.random.port()));
+        }
+        candidates.retain(|shown| shown.port() != 0 && shown.is_ipv4() == container.is_ipv4());
+        candidates
+    }
+
+    fn is_showable(&self, client: SocketAddr) -> bool {
+        let Some(address) = ipv4_of(client.ip()) else {
+            return false;
+        };
+        let routable = !address.is_loopback() && !address.is_multicast() && !address.is_broadcast();
+        routable && address.octets()[0] != 0 && !self.config.policy.is_inside(address.into())
+    }
+}
+
+/// A v4-mapped address of a dual-stack socket as the address it carries.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn ipv4_endpoint(address: SocketAddr) -> Option<SocketAddrV4> {
+    let ip: Ipv4Addr = ipv4_of(address.ip())?;
+    Some(SocketAddrV4::new(ip, address.port()))
+}
+
+/// Bytes of one datagram if the frame holds several.
+fn segment_of(offload: Offload) -> Result<Option<NonZeroU16>, Discard> {
+    match offload.gso {
+        None => Ok(None),
+        Some(gso) if gso.kind == GsoType::UdpL4 => Ok(NonZeroU16::new(gso.size)),
+        Some(_) => Err(Discard::Malformed),
+    }
+}
+
+/// Ports tried at the gateway for a client that cannot be shown as itself; with half of them taken, the chance that all
+/// fail is one in 65,000.
+const STAND_IN_TRIES: usize = 16;

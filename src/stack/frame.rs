@@ -1,0 +1,169 @@
+//! Views of frames: every length and field is checked here, once, before the rest of the stack reads a byte.
+//!
+//! Over `smoltcp::wire`, whose accessors panic on short buffers; what comes out of this module cannot be short. Fragments
+//! are turned away (reassembly is not built), IP options are skipped, as by a router that knows none.
+//!
+//! Sources: RFC 791 section 3.1, RFC 1122 sections 3.2.1 and 3.3.6, RFC 1812 section 5.2.2.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv4Repr, TcpPacket, UdpPacket,
+};
+
+use super::Offload;
+use super::counters::Discard;
+
+/// Bytes of an Ethernet header.
+pub(super) const ETHERNET_HEADER: usize = 14;
+
+/// Bytes of an IPv4 header without options, the only kind that is sent.
+pub(super) const IPV4_HEADER: usize = 20;
+
+/// Bytes that a frame may have: more does not fit the offload of any kernel.
+pub(super) const MAX_FRAME: usize = 65_535;
+
+/// A valid IPv4 packet on its way from a container.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packet<'f> {
+    /// The sender's hardware address.
+    pub(super) mac: EthernetAddress,
+    pub(super) source: Ipv4Addr,
+    pub(super) target: Ipv4Addr,
+    pub(super) protocol: IpProtocol,
+    pub(super) time_to_live: u8,
+    /// The packet, from the first byte of its IP header to the last of its payload.
+    pub(super) bytes: &'f [u8],
+    /// Bytes of the IP header with its options.
+    pub(super) header: usize,
+}
+
+impl<'f> Packet<'f> {
+    /// Checks the IP header of `frame`.
+    pub(super) fn parse(frame: &EthernetFrame<&'f [u8]>) -> Result<Self, Discard> {
+        let packet = Ipv4Packet::new_checked(frame.payload()).map_err(|_| Discard::Truncated)?;
+        if packet.version() != 4 {
+            return Err(Discard::Malformed);
+        }
+        if !packet.verify_checksum() {
+            return Err(Discard::Checksum);
+        }
+        if packet.hop_limit() == 0 {
+            return Err(Discard::TimeToLive);
+        }
+        if packet.more_frags() || packet.frag_offset() != 0 {
+            return Err(Discard::Fragment);
+        }
+        Ok(Self {
+            mac: frame.src_addr(),
+            source: packet.src_addr(),
+            target: packet.dst_addr(),
+            protocol: packet.next_header(),
+            time_to_live: packet.hop_limit(),
+            header: packet.header_len().into(),
+            bytes: &packet.into_inner()[..usize::from(Ipv4Packet::new_unchecked(frame.payload()).total_len())],
+        })
+    }
+
+    /// What the packet carries.
+    pub(super) fn payload(&self) -> &'f [u8] {
+        &self.bytes[self.header..]
+    }
+
+    /// The TCP segment inside.
+    pub(super) fn tcp(&self, offload: Offload) -> Result<TcpPacket<&'f [u8]>, Discard> {
+        let segment = TcpPacket::new_checked(self.payload()).map_err(|_| Discard::Truncated)?;
+        if segment.src_port() == 0 || segment.dst_port() == 0 {
+            return Err(Discard::PortZero);
+        }
+        if must_verify(offload) && !segment.verify_checksum(&self.source.into(), &self.target.into()) {
+            return Err(Discard::Checksum);
+        }
+        Ok(segment)
+    }
+
+    /// The UDP datagram inside, or the datagrams of a superframe.
+    pub(super) fn udp(&self, offload: Offload) -> Result<UdpPacket<&'f [u8]>, Discard> {
+        let datagram = UdpPacket::new_checked(self.payload()).map_err(|_| Discard::Truncated)?;
+        if datagram.src_port() == 0 || datagram.dst_port() == 0 {
+            return Err(Discard::PortZero);
+        }
+        if must_verify(offload) && !datagram.verify_checksum(&self.source.into(), &self.target.into()) {
+            return Err(Discard::Checksum);
+        }
+        Ok(datagram)
+    }
+}
+
+/// The Ethernet frame in `bytes`.
+pub(super) fn ethernet(bytes: &[u8]) -> Result<EthernetFrame<&[u8]>, Discard> {
+    EthernetFrame::new_checked(bytes).map_err(|_| Discard::Truncated)
+}
+
+/// The kernel vouches for the checksum if it has verified it, or if it has yet to be computed.
+pub(super) fn must_verify(offload: Offload) -> bool {
+    !offload.verified && offload.partial_checksum.is_none()
+}
+
+/// Writes an Ethernet header to the start of `out`.
+pub(super) fn write_ethernet(out: &mut [u8], source: EthernetAddress, target: EthernetAddress, kind: EthernetProtocol) {
+    let mut frame = EthernetFrame::new_unchecked(out);
+    frame.set_src_addr(source);
+    frame.set_dst_addr(target);
+    frame.set_ethertype(kind);
+}
+
+/// What an IPv4 header of ours says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ipv4Header {
+    pub(super) source: Ipv4Addr,
+    pub(super) target: Ipv4Addr,
+    pub(super) protocol: IpProtocol,
+    /// Bytes after the header.
+    pub(super) payload_len: usize,
+    /// Place in a fragmented datagram.
+    pub(super) fragment: Option<Fragment>,
+}
+
+/// Where a fragment belongs (RFC 791 section 3.2).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fragment {
+    pub(super) id: u16,
+    /// Bytes, a multiple of 8.
+    pub(super) offset: u16,
+    pub(super) more: bool,
+}
+
+impl Ipv4Header {
+    /// Writes the header to the start of `out`. Whole datagrams are atomic (RFC 6864): DF set, id 0.
+    pub(super) fn write(&self, out: &mut [u8]) {
+        let repr = Ipv4Repr {
+            src_addr: self.source,
+            dst_addr: self.target,
+            next_header: self.protocol,
+            payload_len: self.payload_len,
+            hop_limit: TIME_TO_LIVE,
+        };
+        let mut packet = Ipv4Packet::new_unchecked(&mut out[..IPV4_HEADER]);
+        repr.emit(&mut packet, &ChecksumCapabilities::default());
+        if let Some(fragment) = self.fragment {
+            packet.set_ident(fragment.id);
+            packet.set_dont_frag(false);
+            packet.set_more_frags(fragment.more);
+            packet.set_frag_offset(fragment.offset);
+            packet.fill_checksum();
+        }
+    }
+}
+
+/// The IPv4 address in `address`, if it is one or carries one.
+pub(super) fn ipv4_of(address: IpAddr) -> Option<Ipv4Addr> {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// RFC 1700's default, which smoltcp uses for its segments too.
+const TIME_TO_LIVE: u8 = 64;

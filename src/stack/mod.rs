@@ -1,0 +1,60 @@
+//! The user-mode TCP/IP stack: frames in, host traffic out, and back.
+//!
+//! Pure: input and time go in, outputs come out. It makes no system call, reads no clock, starts no thread and draws no
+//! randomness but from its seed; so every behaviour is tested with a simulated container and a virtual clock.
+//! The driver in `helper` is its only caller; [`policy`](crate::policy) tells it where destinations lead.
+//!
+//! # One frame's journey
+//!
+//! [`Engine::handle_frame`] takes an Ethernet frame and its [`Offload`] header. The views in `frame` check every length,
+//! `container` that the sender speaks with its own addresses. ARP for the gateway and echo requests to it are answered
+//! from the `control` queue; what is meant for the outside becomes a [`Passage`] for the shell, or an [`Action`].
+//!
+//! # TCP: one smoltcp interface for each flow
+//!
+//! smoltcp finds the socket of a packet by walking all sockets of an interface. So a flow is found in our own table
+//! (`flow`) and has an interface, a socket set and a socket of its own (`tcp`), over a wire that carries one packet
+//! (`device`) and builds it in the caller's buffer. A packet costs the same with one flow and with ten thousand.
+//!
+//! An outbound SYN is held, not answered: its headers are kept, [`Action::Connect`] goes out, and only
+//! [`Engine::connected`] makes the interface and its rings and lets it see the SYN. So a refused connection is refused and
+//! an unreachable one unreachable, a half-open flow costs some 300 bytes, and no paused SYN|ACK is needed in smoltcp.
+//! What smoltcp lacks of RFC 5961, and what it must not see, is in `guard`.
+//!
+//! Towards the container, smoltcp builds superframes: the kernel at the other end of the uplink cuts them to the real
+//! segment size and completes their checksums. Without such an uplink it builds plain segments.
+//!
+//! # Fairness and bounds
+//!
+//! Flows that may have something to send stand in one queue and get a frame each in turn, after the control queue. Each
+//! flow is announced to the shell once, until the shell has looked. Every table and queue has a bound in [`Limits`] or
+//! beside its constant; what goes beyond is lost, refused, or evicts what has been idle longest. Every deadline stands in
+//! one table (`timer`), and every state in which a container owes an answer has one.
+
+mod associations;
+mod container;
+mod control;
+mod counters;
+mod datagram;
+mod device;
+mod engine;
+mod flow;
+mod frame;
+mod guard;
+mod icmp;
+mod offload;
+mod random;
+mod segment;
+mod space;
+mod tcp;
+mod timer;
+mod types;
+mod udp;
+
+pub use counters::{Counters, Discard};
+pub use engine::Engine;
+pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
+pub use types::{
+    Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, FlowId, Limits, MappingId, Passage,
+    PublishId, Refusal, Target, Transmit, Unreachable, UplinkCapabilities,
+};

@@ -1,0 +1,76 @@
+//! The sequence space of a connection, as far as it can be read from the segments that pass.
+//!
+//! smoltcp keeps these numbers to itself; the guard in front of it and the segments written without it need them.
+
+use smoltcp::wire::{Ipv4Packet, TcpPacket};
+
+use super::segment::{Segment, before};
+
+/// Both directions.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Space {
+    /// The highest sequence number sent, plus one: SND.NXT.
+    pub(super) sent: u32,
+    /// The highest acknowledgement received: SND.UNA.
+    pub(super) acked: u32,
+    /// The last acknowledgement sent.
+    pub(super) last_ack: u32,
+    /// The window sent with it, unscaled.
+    pub(super) last_window: u16,
+    /// The shift of our windows.
+    pub(super) shift: u32,
+    /// The shift of the container's windows.
+    pub(super) peer_shift: u32,
+    /// The container's initial sequence number.
+    pub(super) peer_initial: u32,
+    /// Bytes given to the host.
+    pub(super) drained: u32,
+    /// Something was sent already, so the fields above count.
+    started: bool,
+}
+
+impl Space {
+    /// Takes over what the container's SYN says about its side; `ring` is our own side's ring in bytes.
+    pub(super) fn meet(&mut self, syn: &Segment, ring: usize) {
+        self.peer_initial = syn.seq;
+        if let Some(scale) = syn.scale {
+            let bits = usize::BITS - ring.leading_zeros();
+            self.shift = bits.saturating_sub(u16::BITS);
+            self.peer_shift = scale.min(MAX_WINDOW_SCALE);
+        }
+    }
+
+    /// Reads the acknowledgement of a segment that was shown to smoltcp.
+    pub(super) fn note_received(&mut self, segment: &Segment) {
+        let (acked, sent) = (self.acked, self.sent);
+        if let Some(ack) = segment.ack.filter(|ack| before(acked, *ack) && !before(sent, *ack)) {
+            self.acked = ack;
+        }
+    }
+
+    /// Reads an IPv4 packet of smoltcp's.
+    pub(super) fn note_sent(&mut self, packet: &[u8]) {
+        let Ok(packet) = Ipv4Packet::new_checked(packet) else {
+            return;
+        };
+        let Ok(segment) = TcpPacket::new_checked(packet.payload()) else {
+            return;
+        };
+        let sent = Segment::of(&segment);
+        if !self.started {
+            self.started = true;
+            self.sent = sent.seq;
+            self.acked = sent.seq;
+        }
+        if before(self.sent, sent.end()) {
+            self.sent = sent.end();
+        }
+        if let Some(ack) = sent.ack {
+            self.last_ack = ack;
+            self.last_window = sent.window;
+        }
+    }
+}
+
+/// RFC 7323 section 2.3.
+const MAX_WINDOW_SCALE: u32 = 14;

@@ -1,0 +1,409 @@
+//! One TCP connection to a container: a smoltcp interface, a socket set and a socket for this flow alone.
+//!
+//! smoltcp walks all sockets of an interface for every packet, so each flow has an interface of its own and is found by
+//! our table. `Medium::Ip` over a wire of one packet; the interface has *our* address of the flow with a prefix of length
+//! 0, so that everything is on link and no route is needed.
+//!
+//! What stands in front of smoltcp is in [`guard`](super::guard); this module runs the socket and reads from it what the
+//! shell has to do. It knows nothing of tables, queues or other flows; the engine's `tcp` part calls it.
+//!
+//! Facts about smoltcp 0.14 that the code relies on: `may_recv` is false before ESTABLISHED too, so a peer that closed is
+//! read from the state; a listening socket that is reset falls back to LISTEN; `recv_queue` counts bytes in order only,
+//! which with the bytes drained gives RCV.NXT exactly.
+
+use std::fmt;
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{HardwareAddress, IpCidr, TcpControl};
+
+use super::device::{Abilities, Emitted, OnePacket};
+use super::flow::{Held, LastAck, Tuple};
+use super::frame::IPV4_HEADER;
+use super::segment::{BARE_PACKET, Reply, Segment, wire_endpoint};
+use super::space::Space;
+
+/// The connection.
+pub(super) struct Connection {
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    handle: SocketHandle,
+    abilities: Abilities,
+    tuple: Tuple,
+    /// What the shell has been told and has told us.
+    pub(super) told: Told,
+    /// Both directions of the sequence space, as far as the guard needs them.
+    pub(super) space: Space,
+    /// Last time the container was heard, or began to owe us something.
+    progress: Instant,
+}
+
+/// What has passed between shell and connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// The container opened it (and not we).
+    pub(super) outbound: bool,
+    /// The shell knows that it is established.
+    pub(super) established: bool,
+    /// The shell knows that bytes wait for the host.
+    pub(super) drain: bool,
+    /// The shell found no room and wants to know of some.
+    pub(super) fill_wanted: bool,
+    /// The shell knows that the container has finished.
+    pub(super) finish: bool,
+    /// The host has finished.
+    pub(super) host_finished: bool,
+    /// Our FIN was asked of smoltcp.
+    pub(super) closed: bool,
+}
+
+impl Connection {
+    /// Takes up the held SYN of the container: the answer leaves with the next transmission.
+    pub(super) fn answer(now: Instant, tuple: &Tuple, held: &Held, set_up: SetUp) -> Option<Self> {
+        let mut connection = Self::new(now, tuple, set_up)?;
+        connection.told.outbound = true;
+        connection.socket().listen(wire_endpoint(tuple.our)).ok()?;
+        let ring = connection.socket_ref().recv_capacity();
+        connection.space.meet(&held.segment, ring);
+        connection.receive(now, &held.segment, &held.syn, &mut [0; REPLY_ROOM]);
+        (connection.state() == State::SynReceived).then_some(connection)
+    }
+
+    /// Calls the container: the SYN leaves with the next transmission.
+    pub(super) fn call(now: Instant, tuple: &Tuple, set_up: SetUp) -> Option<Self> {
+        let mut connection = Self::new(now, tuple, set_up)?;
+        let Self {
+            interface,
+            sockets,
+            handle,
+            ..
+        } = &mut connection;
+        let socket = sockets.get_mut::<Socket<'_>>(*handle);
+        let (our, endpoint) = (wire_endpoint(tuple.our), wire_endpoint(tuple.endpoint));
+        socket.connect(interface.context(), endpoint, our).ok()?;
+        Some(connection)
+    }
+
+    fn new(now: Instant, tuple: &Tuple, set_up: SetUp) -> Option<Self> {
+        let SetUp { abilities, ring, seed } = set_up;
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = seed;
+        let mut interface = Interface::new(config, &mut OnePacket::new(abilities, None, &mut []), now);
+        let mut placed = false;
+        interface.update_ip_addrs(|own| placed = own.push(IpCidr::new(tuple.our.ip().into(), 0)).is_ok());
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let handle = sockets.add(socket(ring));
+        let (told, space) = (Told::default(), Space::default());
+        placed.then_some(Self {
+            interface,
+            sockets,
+            handle,
+            abilities,
+            tuple: *tuple,
+            told,
+            space,
+            progress: now,
+        })
+    }
+
+    /// Shows one packet to smoltcp; an immediate answer is written to `reply`, its length is returned.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        segment: &Segment,
+        packet: &[u8],
+        reply: &mut [u8; REPLY_ROOM],
+    ) -> Option<Emitted> {
+        let before_it = self.state();
+        let mut wire = OnePacket::new(self.abilities, Some(packet), reply);
+        self.interface.poll_ingress_single(now, &mut wire, &mut self.sockets);
+        let emitted = wire.emitted();
+        if let Some(emitted) = emitted {
+            self.space.note_sent(&reply[..emitted.len]);
+        }
+        self.progress = now;
+        if before_it == State::SynSent && self.state() != State::SynSent {
+            self.space.meet(segment, self.socket_ref().recv_capacity());
+        }
+        self.space.note_received(segment);
+        emitted
+    }
+
+    /// Makes smoltcp send a challenge ACK (RFC 5961 section 3.2), at most one a second (section 7): it challenges an
+    /// acknowledgement of what it never sent. Its own state stays in step, which a segment of our own making would break.
+    pub(super) fn challenge(&mut self, now: Instant, reply: &mut [u8; REPLY_ROOM]) -> Option<Emitted> {
+        let mut packet = [0; BARE_PACKET];
+        let provocation = Reply {
+            control: TcpControl::None,
+            seq: self.next_expected(),
+            ack: Some(self.space.sent.wrapping_add(NEVER_SENT)),
+            window: 0,
+        };
+        provocation.write_from_endpoint(&self.tuple, &mut packet)?;
+        let mut wire = OnePacket::new(self.abilities, Some(&packet), reply);
+        self.interface.poll_ingress_single(now, &mut wire, &mut self.sockets);
+        let emitted = wire.emitted()?;
+        self.space.note_sent(&reply[..emitted.len]);
+        Some(emitted)
+    }
+
+    /// Writes the next packet to `out`, if there is one to be sent now.
+    pub(super) fn transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Emitted> {
+        if self.rests() {
+            return None;
+        }
+        let mut wire = OnePacket::new(self.abilities, None, out);
+        self.interface.poll_egress(now, &mut wire, &mut self.sockets);
+        let emitted = wire.emitted()?;
+        self.space.note_sent(&out[..emitted.len]);
+        Some(emitted)
+    }
+
+    /// When smoltcp wants to be run again, or patience ends.
+    pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        if self.rests() {
+            return None;
+        }
+        let mut wanted = self.interface.poll_at(now, &self.sockets);
+        if wanted.is_none() && self.is_established() && self.socket_ref().send_queue() > 0 {
+            self.remind(now);
+            wanted = self.interface.poll_at(now, &self.sockets);
+        }
+        // smoltcp was run a moment ago: should it want to be run at once although it had nothing to send, it must wait.
+        let wanted = wanted.map(|at| at.max(now + SHORTEST_WAIT));
+        [wanted, self.patience()].into_iter().flatten().min()
+    }
+
+    /// Tells smoltcp again that the container's window is closed. When a retransmission falls due while the container's
+    /// window is closed, smoltcp 0.14 sends nothing and starts no timer: it begins to probe the window only when it hears
+    /// of it, and the container would have to speak first.
+    fn remind(&mut self, now: Instant) {
+        let acknowledgement = Reply {
+            control: TcpControl::None,
+            seq: self.next_expected(),
+            ack: Some(self.space.acked),
+            window: 0,
+        };
+        let mut packet = [0; BARE_PACKET];
+        if acknowledgement.write_from_endpoint(&self.tuple, &mut packet).is_some() {
+            let mut nothing = [0; REPLY_ROOM];
+            let mut wire = OnePacket::new(self.abilities, Some(&packet), &mut nothing);
+            self.interface.poll_ingress_single(now, &mut wire, &mut self.sockets);
+        }
+    }
+
+    /// Nothing is left to say, only bytes for the host may wait. smoltcp must not be run then: at the end of its TIME-WAIT
+    /// it would throw them away.
+    fn rests(&self) -> bool {
+        self.state() == State::TimeWait && self.space.last_ack == self.next_expected()
+    }
+
+    /// When the container has owed us an answer for too long.
+    pub(super) fn patience(&self) -> Option<Instant> {
+        let owed = match self.state() {
+            State::Listen | State::SynSent | State::SynReceived => HANDSHAKE_PATIENCE,
+            State::LastAck | State::Closing => LAST_ACK_PATIENCE,
+            State::FinWait1 => UNACKNOWLEDGED_PATIENCE,
+            State::Established | State::CloseWait if self.socket_ref().send_queue() > 0 => UNACKNOWLEDGED_PATIENCE,
+            State::FinWait2 => HALF_CLOSED_PATIENCE,
+            State::Established | State::CloseWait | State::TimeWait | State::Closed => return None,
+        };
+        Some(self.progress + owed)
+    }
+
+    /// Lends the bytes that wait for the host.
+    pub(super) fn drain(&mut self, take: impl FnOnce(&[u8]) -> usize) -> Taken {
+        let mut taken = Taken::default();
+        // An error means that nothing can be received, and so nothing waits.
+        let _ = self.socket().recv(|bytes| {
+            taken.taken = if bytes.is_empty() {
+                0
+            } else {
+                take(bytes).min(bytes.len())
+            };
+            taken.whole = taken.taken == bytes.len();
+            (taken.taken, ())
+        });
+        let drained = u32::try_from(taken.taken).unwrap_or(u32::MAX);
+        self.space.drained = self.space.drained.wrapping_add(drained);
+        taken
+    }
+
+    /// Lends room for bytes of the host; returns how many were put there, none if there is no room.
+    pub(super) fn fill(&mut self, now: Instant, put: impl FnOnce(&mut [u8]) -> usize) -> Option<usize> {
+        if self.told.host_finished || !self.socket_ref().can_send() {
+            return None;
+        }
+        let was_empty = self.socket_ref().send_queue() == 0;
+        let filled = self.socket().send(|room| {
+            let filled = put(room).min(room.len());
+            (filled, filled)
+        });
+        if was_empty {
+            self.progress = now;
+        }
+        filled.ok()
+    }
+
+    /// The host has finished; our FIN follows what is still in the ring, once the connection is established.
+    pub(super) fn finish(&mut self, now: Instant) {
+        self.told.host_finished = true;
+        self.progress = now;
+        self.close_if_due();
+    }
+
+    pub(super) fn close_if_due(&mut self) {
+        if self.told.host_finished && !self.told.closed && self.is_established() {
+            self.told.closed = true;
+            self.socket().close();
+        }
+    }
+
+    /// The handshake is done, whatever came after it.
+    pub(super) fn is_established(&self) -> bool {
+        !matches!(self.state(), State::Listen | State::SynSent | State::SynReceived)
+    }
+
+    /// The container has finished sending (and everything before its FIN is in the ring).
+    pub(super) fn peer_finished(&self) -> bool {
+        match self.state() {
+            State::CloseWait | State::LastAck | State::Closing | State::TimeWait => true,
+            // Resets never reach smoltcp, so a socket that is closed got there by LAST-ACK.
+            State::Closed => self.told.closed,
+            State::Listen | State::SynSent | State::SynReceived => false,
+            State::Established | State::FinWait1 | State::FinWait2 => false,
+        }
+    }
+
+    /// Our FIN is sent and all before it acknowledged.
+    pub(super) fn owes_only_fin(&self) -> bool {
+        let closing = matches!(self.state(), State::FinWait1 | State::Closing | State::LastAck);
+        closing && self.socket_ref().send_queue() == 0 && self.space.acked != self.space.sent
+    }
+
+    /// Bytes that wait for the host.
+    pub(super) fn readable(&self) -> usize {
+        self.socket_ref().recv_queue()
+    }
+
+    /// Bytes that the ring for the host has room for beyond those in order.
+    pub(super) fn room(&self) -> u32 {
+        let socket = self.socket_ref();
+        u32::try_from(socket.recv_capacity() - socket.recv_queue()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether there is room worth a read of the host's socket.
+    pub(super) fn has_room(&self) -> bool {
+        let socket = self.socket_ref();
+        socket.may_send() && socket.send_capacity() - socket.send_queue() >= socket.send_capacity() / ROOM_WORTH_A_READ
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.socket_ref().state()
+    }
+
+    /// RCV.NXT, which smoltcp does not tell: what was received in order, the SYN and FIN counted.
+    pub(super) fn next_expected(&self) -> u32 {
+        let queued = u32::try_from(self.readable()).unwrap_or(u32::MAX);
+        let flags = 1 + u32::from(self.peer_finished());
+        self.space
+            .peer_initial
+            .wrapping_add(flags)
+            .wrapping_add(self.space.drained)
+            .wrapping_add(queued)
+    }
+
+    /// The segment that acknowledges everything, to be kept when the connection goes.
+    pub(super) fn last_ack(&self, now: Instant) -> LastAck {
+        LastAck::new(now, self.space.sent, self.next_expected(), self.space.last_window)
+    }
+
+    /// The reset that ends it (RFC 9293 section 3.10.5).
+    pub(super) fn abortion(&self) -> Option<Reply> {
+        if self.state() == State::SynSent {
+            return None;
+        }
+        let ack = Some(self.next_expected());
+        Some(Reply {
+            control: TcpControl::Rst,
+            seq: self.space.sent,
+            ack,
+            window: 0,
+        })
+    }
+
+    fn socket(&mut self) -> &mut Socket<'static> {
+        self.sockets.get_mut(self.handle)
+    }
+
+    fn socket_ref(&self) -> &Socket<'static> {
+        self.sockets.get(self.handle)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("state", &self.state())
+            .field("told", &self.told)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a connection is made with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SetUp {
+    pub(super) abilities: Abilities,
+    /// Bytes of each ring.
+    pub(super) ring: usize,
+    /// Gives the initial sequence number.
+    pub(super) seed: u64,
+}
+
+/// What became of bytes that were lent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Taken {
+    pub(super) taken: usize,
+    /// All that was lent was taken: the host's socket was not full.
+    pub(super) whole: bool,
+}
+
+/// A socket that speaks at once: no Nagle, no delayed ACK, since every batch ends in one turn of each flow anyway.
+fn socket(ring: usize) -> Socket<'static> {
+    let mut socket = Socket::new(ring_of(ring), ring_of(ring));
+    socket.set_nagle_enabled(false);
+    socket.set_ack_delay(None);
+    socket
+}
+
+/// The only place where rings come from.
+fn ring_of(bytes: usize) -> SocketBuffer<'static> {
+    SocketBuffer::new(vec![0; bytes])
+}
+
+/// Bytes for an immediate answer of smoltcp's: headers with the largest set of options, never payload.
+pub(super) const REPLY_ROOM: usize = IPV4_HEADER + 60;
+
+/// Farther ahead than any ring reaches, and still ahead on the circle of sequence numbers.
+const NEVER_SENT: u32 = 1 << 30;
+
+/// Guards the shell's loop against spinning, whatever smoltcp answers.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// A quarter of the ring: the rest keeps the container busy meanwhile, and reads of the host's socket stay large.
+const ROOM_WORTH_A_READ: usize = 4;
+
+/// A container on a bridge answers in microseconds or never; Linux gives up a passive open after 63 seconds too
+/// (tcp_synack_retries 5).
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nobody waits for this ACK any more (Linux, tcp_orphan_retries: about 100 seconds).
+const LAST_ACK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// RFC 9293 section 3.8.3: R2 of at least 100 seconds; Linux's tcp_retries2 comes to 924. A container that answers
+/// probes of its closed window is heard and may go on for ever.
+const UNACKNOWLEDGED_PATIENCE: Duration = Duration::from_secs(924);
+
+/// The host has finished, the container says nothing: RFC 5382 REQ-5, no less than 2 hours 4 minutes.
+const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(7440);

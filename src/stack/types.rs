@@ -1,0 +1,275 @@
+//! The words that core and shell share: what goes into the [`Engine`](super::Engine) and what comes out.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+
+use smoltcp::wire::EthernetAddress;
+
+use crate::policy::{HostAccess, Policy};
+
+use super::Offload;
+
+/// One TCP flow. Shapes like a small integer so that the shell can index its own table with it; never reused while
+/// the shell has not seen [`Action::Close`] for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId(pub u32);
+
+/// One UDP mapping (RFC 4787 section 4.1): a container's endpoint and the one host socket that speaks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MappingId(pub u32);
+
+/// One echo mapping (RFC 5508 section 3.1): a container's address and ICMP id and the one ping socket for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EchoId(pub u32);
+
+/// One published UDP port, by the number that the shell gave its listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublishId(pub u32);
+
+/// What the engine must know of its network.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The hardware address at which gateway and outside are reached.
+    pub gateway_mac: EthernetAddress,
+    /// IP MTU of the containers' interfaces, in bytes without the Ethernet header.
+    pub mtu: u16,
+    /// Where destinations lead; it also knows the gateway's address, answered by the stack, and the subnet around it.
+    pub policy: Policy,
+    /// What the uplink takes from us.
+    pub uplink: UplinkCapabilities,
+    /// Bytes of each of a TCP flow's two rings: what may wait for the host, and for the container.
+    pub tcp_ring: usize,
+    /// How much one container, and all together, may hold.
+    pub limits: Limits,
+}
+
+/// Bounds on what containers can make us keep. What goes beyond is refused or evicts what has been idle longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP flows of the network.
+    pub flows: usize,
+    /// TCP flows of one container.
+    pub flows_per_container: usize,
+    /// Outbound flows of one container whose host side is not known yet.
+    pub half_open_per_container: usize,
+    /// UDP mappings of the network; as many again for published ports' clients, and for echoes.
+    pub mappings: usize,
+    /// The same for one container.
+    pub mappings_per_container: usize,
+}
+
+impl Config {
+    /// A network with the usual ring size and limits.
+    pub fn new(
+        gateway_mac: EthernetAddress,
+        gateway: Ipv4Addr,
+        prefix: u8,
+        mtu: u16,
+        host_access: HostAccess,
+        uplink: UplinkCapabilities,
+    ) -> Self {
+        let policy = Policy::new(gateway, prefix, host_access);
+        Self {
+            gateway_mac,
+            mtu,
+            policy,
+            uplink,
+            tcp_ring: DEFAULT_TCP_RING,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    /// Chosen so that one container can fill neither a helper with 20,000 descriptors nor the neighbours' share.
+    fn default() -> Self {
+        Self {
+            flows: 16_384,
+            flows_per_container: 12_288,
+            half_open_per_container: 1_024,
+            mappings: 8_192,
+            mappings_per_container: 2_048,
+        }
+    }
+}
+
+/// What the kernel at the other end of the uplink does for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UplinkCapabilities {
+    /// It completes partial checksums.
+    pub checksum: bool,
+    /// It segments TCP over IPv4.
+    pub tso4: bool,
+    /// It segments TCP over IPv6.
+    pub tso6: bool,
+}
+
+/// A container's interface as the stack knows it: the only source addresses it may send from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its hardware address.
+    pub mac: EthernetAddress,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// What a frame from the bridge asks of the shell, beyond what the engine has kept for itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Passage<'f> {
+    /// Nothing: it was consumed, answered or dropped (and counted).
+    Done,
+    /// Send a datagram to the host's network.
+    Datagram {
+        /// From this socket; opened by the shell when it sees the mapping for the first time.
+        socket: ClientSocket,
+        /// To this address.
+        target: SocketAddr,
+        /// The datagram, or several of `segment` bytes each (the last may be shorter).
+        payload: &'f [u8],
+        /// Bytes of one datagram when the frame is a superframe (UDP_SEGMENT).
+        segment: Option<NonZeroU16>,
+    },
+    /// Send an echo request to the host's network.
+    Echo {
+        /// From this ping socket.
+        echo: EchoId,
+        /// To this address.
+        target: IpAddr,
+        /// The container's sequence number.
+        sequence: u16,
+        /// The echo's data.
+        payload: &'f [u8],
+    },
+    /// A DNS message to the gateway.
+    Query {
+        /// The container's endpoint, to be given back with the answer.
+        client: SocketAddr,
+        /// The message.
+        payload: &'f [u8],
+    },
+}
+
+/// The host socket that a datagram leaves by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientSocket {
+    /// The mapping's own socket.
+    Mapping {
+        /// Which.
+        id: MappingId,
+        /// The container's port, so that the shell can keep number or parity (RFC 4787 REQ-3, REQ-4).
+        port: u16,
+    },
+    /// The listener of a published port: an answer to its client.
+    Published(PublishId),
+}
+
+/// What the engine wants done; drained with [`Engine::poll_action`](super::Engine::poll_action) after every input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Open the host side of a flow and report with `connected` or `refused`.
+    Connect {
+        /// Which flow.
+        flow: FlowId,
+        /// Where to.
+        target: Target,
+    },
+    /// An inbound flow is established: the container accepted it.
+    Established {
+        /// Which flow.
+        flow: FlowId,
+    },
+    /// Bytes for the host are waiting: call `drain`, now and whenever the host socket takes more.
+    Drain {
+        /// Which flow.
+        flow: FlowId,
+    },
+    /// There is room for bytes of the host again: call `fill`.
+    Fill {
+        /// Which flow.
+        flow: FlowId,
+    },
+    /// The container has finished sending and everything is drained: shut the host socket down for writing.
+    Finish {
+        /// Which flow.
+        flow: FlowId,
+    },
+    /// The flow is over and its id free: close the host socket.
+    Close {
+        /// Which flow.
+        flow: FlowId,
+        /// In which manner.
+        how: Closing,
+    },
+    /// A UDP mapping has expired: close its socket.
+    CloseMapping {
+        /// Which.
+        mapping: MappingId,
+    },
+    /// An echo mapping has expired: close its socket.
+    CloseEcho {
+        /// Which.
+        echo: EchoId,
+    },
+}
+
+/// The target side of an outbound flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// A socket of the host's network.
+    Host(SocketAddr),
+    /// The helper's own resolver (DNS over TCP).
+    Resolver,
+}
+
+/// How a host socket is to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Both sides have finished.
+    Graceful,
+    /// The container reset the flow, or never was there: reset the host side (linger 0).
+    Reset,
+}
+
+/// Why the host side of something could not be reached, as the container is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreachable {
+    /// ECONNREFUSED: RST, or ICMP port unreachable for UDP.
+    Refused,
+    /// ENETUNREACH.
+    Network,
+    /// EHOSTUNREACH, EHOSTDOWN.
+    Host,
+    /// EACCES, EPERM, or our own policy: administratively prohibited (RFC 1812 section 5.2.7.1, code 13).
+    Prohibited,
+    /// ETIMEDOUT: silence; the container's own timers decide.
+    TimedOut,
+    /// No descriptor or no memory on our side: RST.
+    Exhausted,
+}
+
+/// Why an inbound connection can't become a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No container has this address.
+    #[error("no container is attached with this address")]
+    NoContainer,
+    /// Every port that could stand for the client is taken.
+    #[error("no free port at the gateway to stand for the client")]
+    NoPort,
+    /// The flow table is full.
+    #[error("too many flows")]
+    Full,
+}
+
+/// One frame for the uplink, written into the caller's buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// What the kernel is to do with it.
+    pub offload: Offload,
+    /// Bytes of the frame, Ethernet header included.
+    pub len: usize,
+}
+
+/// The usual size of a ring: 512 KiB kept one stream at the speed of the kernel's own bridge in the experiments of the
+/// design; four times as much gained nothing that could be measured.
+pub const DEFAULT_TCP_RING: usize = 512 * 1024;

@@ -1,0 +1,21 @@
+//! The pure core with simulated containers and a virtual clock.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests fail by panicking, and know their numbers"
+)]
+
+mod closing;
+mod datagrams;
+mod guarding;
+mod handshake;
+mod hostile;
+mod neighbours;
+mod net;
+mod scale;
+mod sim;
+mod stream;

@@ -1,0 +1,365 @@
+//! Streams: over a bad wire, against slow readers, through closed windows, in superframes.
+
+use gangplank::stack::{Action, Closing, GsoType, UplinkCapabilities};
+use smoltcp::time::Duration;
+
+use crate::net::*;
+use crate::sim::{Sim, Weather};
+
+const FAIR: Weather = Weather {
+    loss: 0,
+    repetition: 0,
+    delay: 0,
+};
+
+fn text(len: usize, salt: u8) -> Vec<u8> {
+    (0..len).map(|i| (i.wrapping_mul(31) >> 3) as u8 ^ salt).collect()
+}
+
+fn exchange(mut sim: Sim, len: usize, limit: Duration) -> Sim {
+    let (from_host, from_container) = (text(len, 1), text(len, 2));
+    sim.exchange(&from_host, &from_container);
+    sim.run(limit);
+    assert_eq!(sim.closed, Some(Closing::Graceful));
+    assert!(sim.container_finished);
+    assert!(
+        sim.received == from_container,
+        "container to host: {} of {len}",
+        sim.received.len()
+    );
+    assert!(
+        sim.container_received() == from_host,
+        "host to container: {} of {len}",
+        sim.container_received().len()
+    );
+    sim
+}
+
+#[test]
+fn a_megabyte_each_way() {
+    exchange(Sim::outbound(FAIR, 1), 1 << 20, Duration::from_secs(20));
+    exchange(Sim::inbound(FAIR, 1), 1 << 20, Duration::from_secs(20));
+}
+
+#[test]
+fn nothing_at_all() {
+    exchange(Sim::outbound(FAIR, 1), 0, Duration::from_secs(1));
+    exchange(Sim::inbound(FAIR, 1), 0, Duration::from_secs(1));
+}
+
+#[test]
+fn through_loss() {
+    let weather = Weather { loss: 50, ..FAIR };
+    for seed in 1..6 {
+        exchange(Sim::outbound(weather, seed), 100_000, Duration::from_secs(600));
+        exchange(Sim::inbound(weather, seed), 100_000, Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn through_reordering_and_repetition() {
+    let weather = Weather {
+        delay: 200,
+        repetition: 100,
+        ..FAIR
+    };
+    let mut sacks = 0;
+    for seed in 1..6 {
+        sacks += exchange(Sim::outbound(weather, seed), 200_000, Duration::from_secs(300)).out_of_order_acks;
+        exchange(Sim::inbound(weather, seed), 200_000, Duration::from_secs(300));
+    }
+    assert!(sacks > 0, "out-of-order data is kept and acknowledged selectively");
+}
+
+#[test]
+fn through_all_of_it() {
+    let weather = Weather {
+        loss: 30,
+        delay: 100,
+        repetition: 50,
+    };
+    for seed in 1..11 {
+        exchange(Sim::outbound(weather, seed), 50_000, Duration::from_secs(600));
+        exchange(Sim::inbound(weather, seed), 50_000, Duration::from_secs(600));
+    }
+}
+
+#[test]
+fn with_a_slow_reader_on_either_side() {
+    let mut sim = Sim::outbound(FAIR, 1);
+    sim.host_appetite = 700;
+    exchange(sim, 300_000, Duration::from_secs(60));
+    let mut sim = Sim::outbound(FAIR, 1);
+    sim.container_appetite = 700;
+    exchange(sim, 300_000, Duration::from_secs(60));
+}
+
+#[test]
+fn out_of_order_bytes_are_kept() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let (first, second, third) = (peer.data(&[1; 100]), peer.data(&[2; 100]), peer.data(&[3; 100]));
+    net.send(&third);
+    net.send(&second);
+    assert_eq!(net.actions(), []);
+    let answers = net.segments();
+    assert!(
+        answers.iter().all(|seen| seen.ack == Some(CLIENT_ISN.wrapping_add(1))),
+        "at once, for each: {answers:?}"
+    );
+    assert_eq!(answers.len(), 2);
+    net.send(&first);
+    assert_eq!(
+        net.segments().last().unwrap().ack,
+        Some(peer.seq),
+        "all three with one ACK"
+    );
+    assert_eq!(net.drain(peer.flow), [[1; 100], [2; 100], [3; 100]].concat());
+}
+
+#[test]
+fn the_window_closes_and_opens_again() {
+    let mut net = Net::with(|config| config.tcp_ring = 4096);
+    let mut peer = net.open(4000);
+    for _ in 0..4 {
+        net.send(&peer.data(&[5; 1024]));
+    }
+    assert_eq!(
+        net.one_segment().window,
+        0,
+        "what the host does not take stays in the ring"
+    );
+    net.send(
+        &Segment {
+            payload: b"probe",
+            ..peer.segment()
+        }
+        .frame(),
+    );
+    let answer = net.one_segment();
+    assert_eq!((answer.ack, answer.window), (Some(peer.seq), 0));
+    assert_eq!(net.actions(), [Action::Drain { flow: peer.flow }], "said once");
+    assert_eq!(net.drain(peer.flow).len(), 4096);
+    assert_eq!(net.one_segment().window, 4096, "the window is opened unasked");
+}
+
+#[test]
+fn a_closed_window_of_the_container_is_probed_for_ever() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    net.fill(peer.flow, &[6; 3000]);
+    let sent = net.segments();
+    assert_eq!(
+        sent.iter().map(|seen| seen.payload.len()).collect::<Vec<_>>(),
+        [1460, 1460, 80]
+    );
+    peer.ack = sent[1].end();
+    let closed = Segment {
+        window: 0,
+        ..peer.segment()
+    };
+    net.send(&closed.frame());
+    net.segments();
+    let mut probes = 0;
+    let end = net.now + Duration::from_secs(3600);
+    while net.now < end {
+        let seen = net.wait_until(end);
+        probes += seen.len();
+        if !seen.is_empty() {
+            net.send(&closed.frame());
+            net.segments();
+        }
+    }
+    assert!((50..200).contains(&probes), "with backoff to a minute: {probes}");
+    assert_eq!(net.actions(), [], "a container that answers is never given up");
+    net.send(&peer.segment().frame());
+    assert_eq!(net.segments().iter().map(|seen| seen.payload.len()).sum::<usize>(), 80);
+}
+
+#[test]
+fn a_container_that_falls_silent_is_given_up() {
+    let mut net = Net::new();
+    let peer = net.open(4000);
+    net.pass_time(Duration::from_secs(3600));
+    net.fill(peer.flow, b"hello?");
+    net.segments();
+    let began = net.now;
+    let end = began + Duration::from_secs(2000);
+    let mut last = Vec::new();
+    while net.actions().is_empty() {
+        assert!(net.now < end);
+        last = net.wait_until(end);
+    }
+    assert!(last[0].rst);
+    let patience = (net.now - began).secs();
+    assert!(
+        (900..1000).contains(&patience),
+        "counted from the bytes, not from the last word: {patience}"
+    );
+    assert_eq!(net.engine.poll_timeout(), None);
+}
+
+#[test]
+fn a_window_that_shrinks() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    net.fill(peer.flow, &[7; 8000]);
+    assert!(net.segments().len() >= 5);
+    for window in [100, 0, 1, 50] {
+        net.send(
+            &Segment {
+                window,
+                ..peer.segment()
+            }
+            .frame(),
+        );
+        net.segments();
+        net.wait(Duration::from_secs(3));
+    }
+    let end = net.now + Duration::from_secs(300);
+    let from = peer.ack;
+    net.send(&peer.segment().frame());
+    while peer.ack.wrapping_sub(from) < 8000 {
+        let seen = net.wait_until(end);
+        assert!(net.now < end, "{}", peer.ack.wrapping_sub(from));
+        for seen in seen {
+            if seen.seq == peer.ack {
+                net.send(&peer.take(&seen));
+            }
+        }
+        for seen in net.segments() {
+            if seen.seq == peer.ack {
+                net.send(&peer.take(&seen));
+            }
+        }
+    }
+}
+
+#[test]
+fn room_is_announced_when_it_is_worth_a_read() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let flow = peer.flow;
+    assert_eq!(net.fill(flow, &[0; 70_000]), 65_536);
+    assert_eq!(net.fill(flow, &[0; 1000]), 0);
+    let mut acknowledged = 0;
+    let mut announced = None;
+    for seen in net.segments() {
+        net.send(&peer.take(&seen));
+        acknowledged += seen.payload.len();
+        if net.actions() == [Action::Fill { flow }] {
+            assert_eq!(announced, None, "once");
+            announced = Some(acknowledged);
+        }
+    }
+    assert!((16_384..20_000).contains(&announced.unwrap()), "{announced:?}");
+}
+
+#[test]
+fn superframes_are_whole_segments_and_fit_a_frame() {
+    for (mss, expected) in [(1460, 1460), (1400, 1400), (9000, 1460), (536, 536), (0, 536), (1, 48)] {
+        let mut net = Net::with(|config| {
+            config.uplink = OFFLOADING;
+            config.tcp_ring = 512 * 1024;
+        });
+        let (peer, flow) = open_offloading(&mut net, mss);
+        net.fill(flow, &[1; 200_000]);
+        let mut seq = peer.ack;
+        let mut largest = 0;
+        while let Some((transmit, frame)) = net.frame() {
+            let payload = frame.len() - 54;
+            let partial = transmit.offload.partial_checksum.unwrap();
+            assert_eq!((partial.start, partial.offset), (34, 16));
+            assert_eq!(u32::from_be_bytes(frame[38..42].try_into().unwrap()), seq);
+            assert_eq!(u16::from_be_bytes([frame[16], frame[17]]) as usize, frame.len() - 14);
+            assert!(frame.len() <= 65_535);
+            if let Some(gso) = transmit.offload.gso {
+                assert_eq!(
+                    (gso.kind, gso.size, gso.headers, gso.ecn),
+                    (GsoType::TcpV4, expected, 54, false)
+                );
+                assert!(payload > usize::from(expected));
+            } else {
+                assert!(payload <= usize::from(expected));
+            }
+            largest = largest.max(payload);
+            assert_pseudo_sum(&frame);
+            seq = seq.wrapping_add(payload as u32);
+        }
+        assert_eq!(seq.wrapping_sub(peer.ack), 200_000);
+        assert_eq!(largest % usize::from(expected), 0, "mss {mss}: {largest}");
+        assert!(largest > 65_481 - usize::from(expected), "mss {mss}: {largest}");
+    }
+}
+
+#[test]
+fn no_superframes_where_the_kernel_does_not_cut_them() {
+    for uplink in [
+        PLAIN,
+        UplinkCapabilities {
+            tso4: false,
+            ..OFFLOADING
+        },
+        UplinkCapabilities {
+            checksum: false,
+            ..OFFLOADING
+        },
+    ] {
+        let mut net = Net::with(|config| config.uplink = uplink);
+        let (_, flow) = open_offloading(&mut net, 1460);
+        net.fill(flow, &[1; 50_000]);
+        while let Some((transmit, frame)) = net.frame() {
+            assert!(frame.len() <= 1514);
+            assert_eq!(transmit.offload.gso, None);
+            assert_eq!(transmit.offload.partial_checksum.is_some(), uplink.checksum);
+            if !uplink.checksum {
+                Seen::read(&frame);
+            }
+        }
+    }
+}
+
+/// Opens a flow without reading checksums, with a window that holds everything.
+fn open_offloading(net: &mut Net, mss: u16) -> (Peer, gangplank::stack::FlowId) {
+    let peer = Peer::new(
+        std::net::SocketAddrV4::new(ADDRESS, 4000),
+        std::net::SocketAddrV4::new(OUTSIDE, 80),
+    );
+    let syn = Segment {
+        control: smoltcp::wire::TcpControl::Syn,
+        ack: None,
+        mss: Some(mss),
+        scale: Some(7),
+        ..peer.segment()
+    };
+    net.send(&syn.frame());
+    let [Action::Connect { flow, .. }] = net.actions()[..] else {
+        panic!()
+    };
+    net.engine.connected(net.now, flow);
+    let (_, answer) = net.frame().unwrap();
+    let ack = u32::from_be_bytes(answer[38..42].try_into().unwrap()).wrapping_add(1);
+    let peer = Peer {
+        flow,
+        seq: CLIENT_ISN.wrapping_add(1),
+        ack,
+        ..peer
+    };
+    net.send(&peer.segment().frame());
+    net.actions();
+    (peer, flow)
+}
+
+/// The checksum field holds the sum over the pseudo-header alone (virtio_net.h, CHECKSUM_PARTIAL).
+fn assert_pseudo_sum(frame: &[u8]) {
+    let mut words: Vec<u32> = frame[26..34]
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
+        .collect();
+    words.extend([6, (frame.len() - 34) as u32]);
+    let mut sum: u32 = words.iter().sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    assert_eq!(u32::from(frame[50]) << 8 | u32::from(frame[51]), sum);
+}
