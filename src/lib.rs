@@ -1,4 +1,5 @@
 //! gangplank: docker0 for a user without root.
 
+pub mod network;
 pub mod policy;
 pub mod stack;
