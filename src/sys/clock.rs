@@ -1,0 +1,42 @@
+//! The clocks: the one place that reads them.
+//!
+//! The core takes time as an argument; the shell asks here. Never compare [`now`] with [`wall_seconds`].
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the place that the lint's message names"
+)]
+
+use std::sync::LazyLock;
+use std::time::{Instant as StdInstant, SystemTime, UNIX_EPOCH};
+
+use smoltcp::time::Instant;
+
+/// Time since this process first asked, on the monotonic clock: it neither jumps nor runs backwards, and it stands
+/// still while the machine is suspended (CLOCK_MONOTONIC).
+pub fn now() -> Instant {
+    let micros = START.elapsed().as_micros();
+    Instant::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+/// Seconds since the epoch on the wall clock, for people to read; 0 if the clock stands before 1970.
+pub fn wall_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+static START: LazyLock<StdInstant> = LazyLock::new(StdInstant::now);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_forwards() {
+        let first = now();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(now() - first >= smoltcp::time::Duration::from_millis(2));
+        assert!(wall_seconds() > 1_700_000_000);
+    }
+}

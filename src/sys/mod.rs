@@ -1,0 +1,14 @@
+//! System calls that no crate wraps safely; the only `unsafe` of the crate.
+//!
+//! Each file is one subject and hands out owned descriptors, always close-on-exec. Nothing here decides anything:
+//! the callers, `netns`, `uplink`, `host`, `helper` and `container`, do.
+
+#![allow(unsafe_code)]
+
+pub mod clock;
+pub mod descriptors;
+pub mod namespace;
+pub mod pidfd;
+pub mod process;
+pub mod random;
+pub mod tun;

@@ -1,0 +1,237 @@
+//! TAP interfaces: linux/if_tun.h, Documentation/networking/tuntap.rst.
+//!
+//! Every TAP of ours carries `struct virtio_net_hdr` (10 bytes, little-endian) before each frame, so that superframes
+//! and partial checksums pass; see `stack::Offload`. Made by the agent and by `join`, in the network namespace that
+//! the calling thread is in; read and written by `uplink`.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use serde::{Deserialize, Serialize};
+
+/// What the kernel may leave to the reader of a TAP (TUNSETOFFLOAD); whatever is written, it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OffloadBits {
+    /// Partial checksums (TUN_F_CSUM).
+    pub checksum: bool,
+    /// TCP superframes over IPv4 (TUN_F_TSO4).
+    pub tso4: bool,
+    /// TCP superframes over IPv6 (TUN_F_TSO6).
+    pub tso6: bool,
+    /// UDP superframes over both (TUN_F_USO4, TUN_F_USO6; since Linux 6.2).
+    pub uso: bool,
+}
+
+/// A TAP interface; it goes when its descriptor is closed.
+#[derive(Debug)]
+pub struct Tap {
+    /// Where frames are read and written.
+    pub fd: OwnedFd,
+    /// What the kernel agreed to.
+    pub offload: OffloadBits,
+}
+
+/// Why there is no TAP interface.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    /// The device node is missing.
+    #[error("/dev/net/tun: no such file; load the module (modprobe tun), or let the device into this sandbox")]
+    Missing,
+    /// The device node is not for us.
+    #[error("/dev/net/tun: permission denied; allow it with: chmod 0666 /dev/net/tun (a udev rule keeps it so)")]
+    Forbidden,
+    /// The device node has no driver.
+    #[error("/dev/net/tun: no driver behind it; load the module (modprobe tun)")]
+    NoDriver,
+    /// The device node can't be opened for another reason.
+    #[error("/dev/net/tun: {0}")]
+    Open(#[source] io::Error),
+    /// An interface has this name.
+    #[error("an interface named {name} exists there already")]
+    Exists {
+        /// The name asked for.
+        name: String,
+    },
+    /// No interface can have this name.
+    #[error("'{name}' can't be the name of an interface: 1 to 15 bytes without '/', space or '%'")]
+    BadName {
+        /// The name asked for.
+        name: String,
+    },
+    /// The namespace's owner is not us.
+    #[error("this network namespace does not let us make interfaces: it belongs to another user namespace")]
+    NotOurs,
+    /// The kernel's TAP driver lacks something.
+    #[error("the TAP driver refuses {step}: {source}")]
+    Driver {
+        /// What was asked of it.
+        step: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl Tap {
+    /// Makes the interface in the network namespace of this thread, down, with as many offloads as `wanted` and the
+    /// kernel have in common.
+    pub fn create(name: &str, wanted: OffloadBits) -> Result<Self, TapError> {
+        let device = open_device()?;
+        make_interface(&device, name)?;
+        // One header's size and byte order for all machines, so that two TAPs can be joined without a look inside.
+        driver(
+            "the size of the offload header",
+            &device,
+            libc::TUNSETVNETHDRSZ,
+            HEADER_LEN,
+        )?;
+        driver("a little-endian offload header", &device, libc::TUNSETVNETLE, 1)?;
+        let offload = agree_offload(&device, wanted)?;
+        Ok(Self {
+            fd: device.into(),
+            offload,
+        })
+    }
+}
+
+impl OffloadBits {
+    /// All of them.
+    pub const ALL: Self = Self {
+        checksum: true,
+        tso4: true,
+        tso6: true,
+        uso: true,
+    };
+
+    /// The next poorer set to try; `None` when there is nothing left to give up.
+    fn step_down(self) -> Option<Self> {
+        match self {
+            Self { uso: true, .. } => Some(Self { uso: false, ..self }),
+            Self { tso6: true, .. } => Some(Self { tso6: false, ..self }),
+            Self { tso4: true, .. } => Some(Self { tso4: false, ..self }),
+            Self { checksum: true, .. } => Some(Self::default()),
+            Self { .. } => None,
+        }
+    }
+
+    fn flags(self) -> libc::c_uint {
+        let bit = |set: bool, flag| if set { flag } else { 0 };
+        bit(self.checksum, libc::TUN_F_CSUM)
+            | bit(self.tso4, libc::TUN_F_TSO4)
+            | bit(self.tso6, libc::TUN_F_TSO6)
+            | bit(self.uso, libc::TUN_F_USO4 | libc::TUN_F_USO6)
+    }
+}
+
+fn open_device() -> Result<File, TapError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    options.open("/dev/net/tun").map_err(open_error)
+}
+
+fn open_error(error: io::Error) -> TapError {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => TapError::Missing,
+        Some(libc::EACCES | libc::EPERM) => TapError::Forbidden,
+        Some(libc::ENODEV | libc::ENXIO) => TapError::NoDriver,
+        _ => TapError::Open(error),
+    }
+}
+
+fn make_interface(device: &File, name: &str) -> Result<(), TapError> {
+    // SAFETY: ifreq is plain data, valid when all zero.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let bad_name = || TapError::BadName { name: name.to_owned() };
+    // One byte stays 0 to end the name; a '%' would be the kernel's to fill in.
+    if name.is_empty() || name.len() >= request.ifr_name.len() || !name.bytes().all(is_name_byte) {
+        return Err(bad_name());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::try_from(from).map_err(|_| bad_name())?;
+    }
+    request.ifr_ifru.ifru_flags = TAP_FLAGS.cast_signed();
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is; the descriptor is open.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    if result == 0 {
+        return Ok(());
+    }
+    let source = io::Error::last_os_error();
+    Err(match source.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => TapError::Exists { name: name.to_owned() },
+        Some(libc::EPERM) => TapError::NotOurs,
+        Some(libc::EINVAL) => bad_name(),
+        _ => TapError::Driver {
+            step: "a TAP interface with an offload header",
+            source,
+        },
+    })
+}
+
+fn agree_offload(device: &File, wanted: OffloadBits) -> Result<OffloadBits, TapError> {
+    let mut offload = wanted;
+    loop {
+        // SAFETY: TUNSETOFFLOAD takes a number; the descriptor is open.
+        let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETOFFLOAD, offload.flags()) };
+        if result == 0 {
+            return Ok(offload);
+        }
+        let source = io::Error::last_os_error();
+        offload = offload.step_down().ok_or(TapError::Driver {
+            step: "any offload setting, even none",
+            source,
+        })?;
+    }
+}
+
+fn driver(step: &'static str, device: &File, request: libc::Ioctl, value: libc::c_int) -> Result<(), TapError> {
+    // SAFETY: only called with requests that read one int, which `value` is; the descriptor is open.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), request, &raw const value) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(TapError::Driver {
+            step,
+            source: io::Error::last_os_error(),
+        })
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'/' | b'%' | b':')
+}
+
+/// IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, and IFF_TUN_EXCL: make one, never attach to one that exists.
+const TAP_FLAGS: u16 = 0x0002 | 0x1000 | 0x4000 | 0x8000;
+
+/// Size of `struct virtio_net_hdr` without `num_buffers`.
+const HEADER_LEN: libc::c_int = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_up_one_offload_at_a_time() {
+        let steps: Vec<_> = std::iter::successors(Some(OffloadBits::ALL), |bits| bits.step_down()).collect();
+        let flags: Vec<_> = steps.iter().map(|bits| bits.flags()).collect();
+        assert_eq!(flags, [0x67, 0x07, 0x03, 0x01, 0x00]);
+    }
+
+    #[test]
+    fn says_what_helps_against_a_closed_device() {
+        for (errno, helps) in [
+            (libc::ENOENT, "modprobe tun"),
+            (libc::EACCES, "chmod 0666 /dev/net/tun"),
+            (libc::EPERM, "chmod 0666 /dev/net/tun"),
+            (libc::ENXIO, "modprobe tun"),
+            (libc::EMFILE, "open files"),
+        ] {
+            let line = open_error(io::Error::from_raw_os_error(errno)).to_string();
+            assert!(
+                line.starts_with("/dev/net/tun: ") && line.contains(helps),
+                "{errno}: {line}"
+            );
+        }
+    }
+}
