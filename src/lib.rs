@@ -4,3 +4,4 @@ pub mod network;
 pub mod policy;
 pub mod stack;
 pub mod sys;
+pub mod uplink;
