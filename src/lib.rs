@@ -1,5 +1,6 @@
 //! gangplank: docker0 for a user without root.
 
+pub mod netns;
 pub mod network;
 pub mod policy;
 pub mod stack;

@@ -1,0 +1,34 @@
+//! Namespaces, rtnetlink and the agent.
+//!
+//! The only module that makes or enters namespaces and speaks netlink. The helper calls [`Agent`], [`Namespace`] and
+//! [`host_facts()`]; the binary runs [`agent`] and [`join`] as processes of their own, because entering a namespace
+//! changes a whole process and the helper must stay where the host's network is.
+//!
+//! # How a container is reached
+//!
+//! - Its network namespace is owned by the network's user namespace or one below: the agent makes a veth, for its
+//!   capabilities reach down ([`Agent::attach`]).
+//! - It is owned by a sibling, another user namespace of the same user: nobody has privilege over both sides. A
+//!   process that joins it makes a TAP there ([`join::make_interface`]), the agent makes one on the bridge ([`Agent::cable`]), and
+//!   the helper carries frames between the two (`uplink::cable`).
+//!
+//! Sources: user_namespaces(7), network_namespaces(7), rtnetlink(7), veth(4), linux/if_bridge.h.
+
+pub mod agent;
+mod channel;
+mod handle;
+mod host_facts;
+pub mod join;
+mod namespace;
+mod netlink;
+mod refusal;
+mod spec;
+mod watch;
+
+pub use channel::BridgeView;
+pub use handle::{Agent, AgentError, CableEnd, UplinkTap};
+pub use host_facts::{HostFactsError, host_facts};
+pub use namespace::{Identity, Kinship, Namespace, OpenError, members};
+pub use refusal::Refusal;
+pub use spec::{InterfaceSpec, NetworkSpec};
+pub use watch::Watch;

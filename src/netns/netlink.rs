@@ -1,0 +1,148 @@
+//! The few rtnetlink requests, and settings of /proc/sys/net, that agent, `join` and host facts share.
+//!
+//! A netlink socket speaks for the network namespace in which it was made, whatever the thread joins later; so
+//! [`visit`] is in a namespace just long enough to make one. Requests are awaited one at a time and each is
+//! bounded: the kernel answers at once or something is badly wrong.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use nix::sched::{CloneFlags, setns};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+
+use super::refusal::Refusal;
+use super::spec::InterfaceSpec;
+
+/// A connection that speaks for the namespace of this thread. Needs a current-thread runtime.
+pub(super) fn connect() -> io::Result<Handle> {
+    let (connection, handle, _) = rtnetlink::new_connection()?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+/// Runs `visit` in the network namespace `target` and comes back to `home`. Only for single-threaded processes:
+/// other threads would stay where they are.
+pub(super) fn visit<T>(home: BorrowedFd<'_>, target: BorrowedFd<'_>, visit: impl FnOnce() -> T) -> io::Result<T> {
+    setns(target, CloneFlags::CLONE_NEWNET)?;
+    let result = visit();
+    if setns(home, CloneFlags::CLONE_NEWNET).is_err() {
+        // Every later request would land in the container: better no network than one in the wrong place.
+        std::process::abort();
+    }
+    Ok(result)
+}
+
+/// Awaits one request's answer, but not for ever.
+pub(super) async fn ask<T>(
+    step: &str,
+    request: impl Future<Output = Result<T, rtnetlink::Error>>,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(Refusal::kernel(step, &errno(error))),
+        Err(_) => Err(Refusal::kernel(step, &io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// What the kernel said.
+pub(super) fn errno(error: rtnetlink::Error) -> io::Error {
+    if let rtnetlink::Error::NetlinkError(message) = error {
+        message.to_io()
+    } else {
+        io::Error::other(error)
+    }
+}
+
+/// All links of the handle's namespace.
+pub(super) async fn links(handle: &Handle) -> Result<Vec<LinkMessage>, Refusal> {
+    ask("listing interfaces", handle.link().get().execute().try_collect()).await
+}
+
+/// The number of the interface with this name.
+pub(super) async fn index_of(handle: &Handle, name: &str) -> Result<u32, Refusal> {
+    let step = format!("finding interface {name}");
+    let link = ask(&step, handle.link().get().match_name(name).execute().try_next()).await?;
+    let link = link.ok_or_else(|| Refusal::kernel(&step, &io::ErrorKind::NotFound.into()))?;
+    Ok(link.header.index)
+}
+
+/// The name in a link's answer.
+pub(super) fn name_of(link: &LinkMessage) -> Option<&str> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "one attribute of many")]
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// Gives an interface, still down, its hardware address, MTU, addresses and default routes, and brings it and `lo` up.
+/// Undoing it is deleting the interface; `lo` stays up, which nobody notices.
+pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(), Refusal> {
+    let index = index_of(handle, &spec.ifname).await?;
+    let interface = || LinkUnspec::new_with_index(index);
+    let identity = interface().address(spec.mac.to_vec()).mtu(spec.mtu.into()).build();
+    ask(
+        "setting hardware address and MTU",
+        handle.link().set(identity).execute(),
+    )
+    .await?;
+    for address in &spec.addresses {
+        let request = handle.address().add(index, address.ip(), address.prefix());
+        ask(&format!("adding address {address}"), request.execute()).await?;
+    }
+    ask(
+        "bringing the interface up",
+        handle.link().set(interface().up().build()).execute(),
+    )
+    .await?;
+    let lo = index_of(handle, "lo").await?;
+    ask(
+        "bringing lo up",
+        handle.link().set(LinkUnspec::new_with_index(lo).up().build()).execute(),
+    )
+    .await?;
+    for gateway in &spec.gateways {
+        add_default_route(handle, index, *gateway).await?;
+    }
+    Ok(())
+}
+
+/// Keeps IPv6 off an interface of the namespace that we are in: no address that waits for its uniqueness to be
+/// proved, no advertisement from a neighbour believed. A kernel without IPv6 has no such file.
+pub(super) fn switch_off_ipv6_of(ifname: &str) {
+    set_sysctl(&format!("/proc/sys/net/ipv6/conf/{ifname}/disable_ipv6"), "1");
+}
+
+/// Sets what a network can do without; a read-only /proc/sys must not be its end.
+pub(super) fn set_sysctl(path: &str, value: &str) {
+    match std::fs::write(path, value) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!("{path}: {error}"),
+        Ok(()) | Err(_) => {}
+    }
+}
+
+async fn add_default_route(handle: &Handle, index: u32, gateway: IpAddr) -> Result<(), Refusal> {
+    let step = format!("adding the default route by {gateway}");
+    let route = match gateway {
+        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .output_interface(index)
+            .gateway(gateway)
+            .build(),
+        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .output_interface(index)
+            .gateway(gateway)
+            .build(),
+    };
+    match ask(&step, handle.route().add(route).execute()).await {
+        Err(refusal) if refusal.errno() == Some(libc::EEXIST) => Err(Refusal::DefaultRouteExists),
+        result => result,
+    }
+}
+
+/// How long the kernel may take for one request; it needs milliseconds, and the helper waits twice as long.
+const PATIENCE: Duration = Duration::from_secs(5);

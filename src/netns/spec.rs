@@ -1,0 +1,43 @@
+//! What is asked for: a network's bridge, a container's interface.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use crate::sys::tun::OffloadBits;
+
+/// A bridge and its uplink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Name of the bridge.
+    pub name: String,
+    /// IP MTU of bridge and ports, in bytes without the Ethernet header.
+    pub mtu: u16,
+    /// Whether containers reach each other; if not, their ports are isolated and only the uplink is not.
+    pub icc: bool,
+    /// What the uplink shall leave to its reader; the kernel may agree to less.
+    pub offload: OffloadBits,
+}
+
+/// An interface as a container sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceSpec {
+    /// Its name.
+    pub ifname: String,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Its addresses, each with the prefix of its subnet.
+    pub addresses: Vec<IpNetwork>,
+    /// Where the default routes lead, one for each family.
+    pub gateways: Vec<IpAddr>,
+    /// IP MTU, in bytes without the Ethernet header.
+    pub mtu: u16,
+}
+
+impl InterfaceSpec {
+    /// Whether it takes part in IPv6 at all.
+    pub(super) fn has_ipv6(&self) -> bool {
+        self.addresses.iter().any(IpNetwork::is_ipv6)
+    }
+}
