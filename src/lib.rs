@@ -1,5 +1,7 @@
 //! gangplank: docker0 for a user without root.
 
+pub mod api;
+pub mod container;
 pub mod netns;
 pub mod network;
 pub mod policy;

@@ -1,0 +1,3 @@
+//! Typed requests between commands and helper.
+
+pub mod types;
