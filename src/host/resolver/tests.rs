@@ -1,0 +1,401 @@
+//! A resolver against real servers on loopback, good and bad.
+
+use std::net::Ipv4Addr;
+use std::sync::Mutex;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
+
+use super::exchange::framed;
+use super::message::tests::question;
+use super::*;
+
+const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+/// The question as an answer, with this code.
+fn answer(question: &[u8], code: u8) -> Vec<u8> {
+    let mut answer = question.to_vec();
+    (answer[2], answer[3]) = (0x81, 0x80 | code);
+    answer
+}
+
+/// A UDP server that says what `behave` makes of each question, in as many datagrams.
+async fn udp_server(behave: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
+    let socket = UdpSocket::bind(LOCALHOST).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let serve = async move {
+        let mut buffer = [0; 4096];
+        loop {
+            let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+            for message in behave(&buffer[..length]) {
+                socket.send_to(&message, client).await.unwrap();
+            }
+        }
+    };
+    (address, tokio::spawn(serve))
+}
+
+/// A TCP server with one connection per question; `None`: says nothing.
+async fn tcp_server(behave: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Copy + 'static) -> SocketAddr {
+    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut message = vec![0; usize::from(stream.read_u16().await.unwrap())];
+                stream.read_exact(&mut message).await.unwrap();
+                match behave(&message) {
+                    Some(answer) => stream.write_all(&framed(&answer).unwrap()).await.unwrap(),
+                    None => std::future::pending().await,
+                }
+            });
+        }
+    });
+    address
+}
+
+fn resolver(servers: &[SocketAddr]) -> Resolver {
+    Resolver::new(ResolverConfig {
+        upstreams: Source::Fixed(servers.to_vec()),
+        max_udp: 1472,
+    })
+}
+
+async fn ask_udp(resolver: &Resolver, question: &[u8]) -> Vec<u8> {
+    resolver
+        .query_udp(Bytes::copy_from_slice(question))
+        .await
+        .expect("no answer")
+        .to_vec()
+}
+
+fn code(answer: &[u8]) -> u8 {
+    answer[3] & 0xf
+}
+
+/// A server that has bound its port and is silent.
+async fn silent() -> (SocketAddr, UdpSocket) {
+    let socket = UdpSocket::bind(LOCALHOST).await.unwrap();
+    (socket.local_addr().unwrap(), socket)
+}
+
+#[tokio::test]
+async fn the_answer_comes_back_under_the_clients_id() {
+    let (server, _task) = udp_server(|question| vec![answer(question, 0)]).await;
+    let asked = question(0x1234, "example.com");
+    assert_eq!(ask_udp(&resolver(&[server]), &asked).await, answer(&asked, 0));
+}
+
+#[tokio::test]
+async fn every_question_has_a_port_and_an_id_of_its_own() {
+    let socket = UdpSocket::bind(LOCALHOST).await.unwrap();
+    let resolver = resolver(&[socket.local_addr().unwrap()]);
+    let asked = question(7, "example.com");
+    let (mut ports, mut ids) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let (resolver, asked) = (resolver.clone(), asked.clone());
+        let waiting = tokio::spawn(async move { ask_udp(&resolver, &asked).await });
+        let mut buffer = [0; 512];
+        let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+        ports.push(client.port());
+        ids.push([buffer[0], buffer[1]]);
+        socket.send_to(&answer(&buffer[..length], 0), client).await.unwrap();
+        waiting.await.unwrap();
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ports.len(), 4);
+    assert!(ids.len() >= 3, "{ids:?}");
+}
+
+#[tokio::test]
+async fn forged_answers_are_passed_over() {
+    let server = |question: &[u8]| {
+        let good = answer(question, 0);
+        let changed = |at: usize, by: u8| {
+            let mut forged = answer(question, 3);
+            forged[at] ^= by;
+            forged
+        };
+        // Wrong id, no answer at all, another name, another case, cut short, then the real one and a late duplicate.
+        vec![
+            changed(0, 1),
+            changed(2, 0x80),
+            changed(13, 1),
+            changed(13, 0x20),
+            good[..11].to_vec(),
+            good.clone(),
+            good,
+        ]
+    };
+    let (server, _task) = udp_server(server).await;
+    let asked = question(7, "example.com");
+    assert_eq!(ask_udp(&resolver(&[server]), &asked).await, answer(&asked, 0));
+}
+
+#[tokio::test]
+async fn an_answer_from_elsewhere_is_not_seen() {
+    let server = UdpSocket::bind(LOCALHOST).await.unwrap();
+    let resolver = resolver(&[server.local_addr().unwrap()]);
+    let asked = question(7, "example.com");
+    let waiting = tokio::spawn(async move { ask_udp(&resolver, &asked).await });
+    let mut buffer = [0; 512];
+    let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+    let other = UdpSocket::bind(LOCALHOST).await.unwrap();
+    other.send_to(&answer(&buffer[..length], 3), client).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.send_to(&answer(&buffer[..length], 0), client).await.unwrap();
+    assert_eq!(code(&waiting.await.unwrap()), 0);
+}
+
+#[tokio::test]
+async fn a_dead_first_upstream_costs_a_head_start_once() {
+    let (dead, _socket) = silent().await;
+    let (good, _task) = udp_server(|question| vec![answer(question, 0)]).await;
+    let resolver = resolver(&[dead, good]);
+    let start = Instant::now();
+    assert_eq!(code(&ask_udp(&resolver, &question(7, "example.com")).await), 0);
+    assert!(
+        start.elapsed() >= HEAD_START && start.elapsed() < Duration::from_millis(1200),
+        "{:?}",
+        start.elapsed()
+    );
+    let start = Instant::now();
+    assert_eq!(code(&ask_udp(&resolver, &question(8, "example.com")).await), 0);
+    assert!(
+        start.elapsed() < HEAD_START,
+        "asked the dead one first again: {:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_slow_upstream_is_still_listened_to() {
+    let slow = UdpSocket::bind(LOCALHOST).await.unwrap();
+    let (dead, _socket) = silent().await;
+    let resolver = resolver(&[slow.local_addr().unwrap(), dead]);
+    let waiting = tokio::spawn(async move { ask_udp(&resolver, &question(7, "example.com")).await });
+    let mut buffer = [0; 512];
+    let (length, client) = slow.recv_from(&mut buffer).await.unwrap();
+    tokio::time::sleep(HEAD_START + Duration::from_millis(200)).await;
+    slow.send_to(&answer(&buffer[..length], 0), client).await.unwrap();
+    assert_eq!(code(&waiting.await.unwrap()), 0);
+}
+
+#[tokio::test]
+async fn a_refused_port_costs_nothing() {
+    let (closed, socket) = silent().await;
+    drop(socket);
+    let (good, _task) = udp_server(|question| vec![answer(question, 0)]).await;
+    let start = Instant::now();
+    assert_eq!(
+        code(&ask_udp(&resolver(&[closed, good]), &question(7, "example.com")).await),
+        0
+    );
+    assert!(start.elapsed() < HEAD_START, "{:?}", start.elapsed());
+    assert_eq!(
+        code(&ask_udp(&resolver(&[closed]), &question(7, "example.com")).await),
+        2
+    );
+    assert_eq!(code(&ask_udp(&resolver(&[]), &question(7, "example.com")).await), 2);
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_answer_only_if_nobody_has_a_better_one() {
+    let (refusing, _task) = udp_server(|question| vec![answer(question, 5)]).await;
+    let (missing, _other) = udp_server(|question| vec![answer(question, 3)]).await;
+    assert_eq!(
+        code(&ask_udp(&resolver(&[refusing, missing]), &question(7, "example.com")).await),
+        3
+    );
+    assert_eq!(
+        code(&ask_udp(&resolver(&[refusing]), &question(7, "example.com")).await),
+        5
+    );
+}
+
+#[tokio::test]
+async fn nobody_answers_in_bounded_time_and_too_many_at_once() {
+    let (dead, _socket) = silent().await;
+    let resolver = resolver(&[dead]);
+    let start = Instant::now();
+    let mut waiting = JoinSet::new();
+    for id in 0..256 {
+        let resolver = resolver.clone();
+        waiting.spawn(async move { ask_udp(&resolver, &question(id, "example.com")).await });
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let asked = Instant::now();
+    assert_eq!(code(&ask_udp(&resolver, &question(999, "example.com")).await), 2);
+    assert!(
+        asked.elapsed() < Duration::from_millis(100),
+        "the 257th waited {:?}",
+        asked.elapsed()
+    );
+    for answer in waiting.join_all().await {
+        assert_eq!(code(&answer), 2);
+    }
+    assert!(
+        start.elapsed() < PATIENCE + Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn hostile_messages_reach_no_upstream() {
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let server = move |question: &[u8]| {
+        *count.lock().unwrap() += 1;
+        vec![answer(question, 0)]
+    };
+    let (server, _task) = udp_server(server).await;
+    let resolver = resolver(&[server]);
+    let good = question(7, "example.com");
+    for length in 0..good.len() {
+        let answer = resolver.query_udp(Bytes::copy_from_slice(&good[..length])).await;
+        assert_eq!(answer.map(|answer| code(&answer)), (length >= 12).then_some(1));
+    }
+    assert_eq!(*asked.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_passed_on_and_had_whole_over_tcp() {
+    let truncated = |question: &[u8]| {
+        let mut answer = answer(question, 0);
+        answer[2] |= 2;
+        vec![answer]
+    };
+    let (udp, _task) = udp_server(truncated).await;
+    let asked = question(7, "example.com");
+    assert_eq!(ask_udp(&resolver(&[udp]), &asked).await[2] & 2, 2);
+    let tcp = tcp_server(|question| {
+        let mut long = answer(question, 0);
+        long.resize(60_000, 7);
+        Some(long)
+    });
+    let (mut client, _serving) = client(&resolver(&[tcp.await])).await;
+    client.write_all(&framed(&asked).unwrap()).await.unwrap();
+    let whole = read(&mut client).await.unwrap();
+    assert_eq!((whole.len(), &whole[..2]), (60_000, &asked[..2]));
+}
+
+/// A client's end of a stream that is being served.
+async fn client(resolver: &Resolver) -> (UnixStream, JoinHandle<()>) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let resolver = resolver.clone();
+    (ours, tokio::spawn(async move { resolver.serve_stream(theirs).await }))
+}
+
+async fn read(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut message = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+#[tokio::test]
+async fn a_stream_byte_by_byte_and_half_closed() {
+    let resolver = resolver(&[tcp_server(|question| Some(answer(question, 0))).await]);
+    let (mut client, serving) = client(&resolver).await;
+    let asked = question(7, "example.com");
+    for byte in framed(&asked).unwrap() {
+        client.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    client.shutdown().await.unwrap();
+    assert_eq!(read(&mut client).await.unwrap(), answer(&asked, 0));
+    assert!(read(&mut client).await.is_err(), "closed after the last answer");
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thousand_pipelined_questions() {
+    let resolver = resolver(&[tcp_server(|question| Some(answer(question, 0))).await]);
+    let (client, _serving) = client(&resolver).await;
+    let (mut from, mut to) = client.into_split();
+    let writing = tokio::spawn(async move {
+        for id in 0..1000 {
+            to.write_all(&framed(&question(id, "example.com")).unwrap())
+                .await
+                .unwrap();
+        }
+        to
+    });
+    let mut ids = Vec::new();
+    for _ in 0..1000 {
+        let mut message = vec![0; usize::from(from.read_u16().await.unwrap())];
+        from.read_exact(&mut message).await.unwrap();
+        assert_eq!(code(&message), 0);
+        ids.push(u16::from_be_bytes([message[0], message[1]]));
+    }
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(0..1000));
+    drop(writing.await.unwrap());
+}
+
+#[tokio::test]
+async fn streams_that_make_no_sense_are_closed() {
+    let resolver = resolver(&[tcp_server(|question| Some(answer(question, 0))).await]);
+    // Length 0; a length without a body, then nothing (CVE-2026-35406); a message of one byte; an answer.
+    for (bytes, closes) in [(&[0, 0, 1][..], true), (&[0, 0x3c][..], false), (&[0, 1, 0][..], false)] {
+        let (mut client, serving) = client(&resolver).await;
+        client.write_all(bytes).await.unwrap();
+        if !closes {
+            client.shutdown().await.unwrap();
+        }
+        timeout(Duration::from_secs(1), serving)
+            .await
+            .expect("not closed")
+            .unwrap();
+        assert!(read(&mut client).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn silent_slow_and_unread_streams_are_closed_and_disturb_nobody() {
+    let long = |question: &[u8]| {
+        let mut long = answer(question, 0);
+        long.resize(60_000, 7);
+        Some(long)
+    };
+    let resolver = resolver(&[tcp_server(long).await]);
+    let start = Instant::now();
+    let (silent, silent_served) = client(&resolver).await;
+    let (mut half, half_served) = client(&resolver).await;
+    half.write_all(&[0]).await.unwrap();
+    let (mut unread, unread_served) = client(&resolver).await;
+    for id in 0..40 {
+        unread
+            .write_all(&framed(&question(id, "example.com")).unwrap())
+            .await
+            .unwrap();
+    }
+    let (mut good, _good_served) = client(&resolver).await;
+    good.write_all(&framed(&question(7, "example.com")).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(read(&mut good).await.unwrap().len(), 60_000);
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "a silent client held it up: {:?}",
+        start.elapsed()
+    );
+    for (served, who) in [
+        (silent_served, "silent"),
+        (half_served, "half a length"),
+        (unread_served, "never reading"),
+    ] {
+        timeout(Duration::from_secs(12), served).await.expect(who).unwrap();
+    }
+    assert!(
+        start.elapsed() >= Duration::from_secs(9),
+        "closed too early: {:?}",
+        start.elapsed()
+    );
+    drop((silent, half, unread));
+}

@@ -1,0 +1,232 @@
+//! The host side of one TCP flow: a socket to the target, an accepted client, or a pair to our own resolver.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+
+use mio::event::{Event, Source};
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use super::errno::{unreachable, would_block};
+use crate::stack::Unreachable;
+
+/// A flow's host socket with the readiness that it was last told of.
+#[derive(Debug)]
+pub struct TcpSide {
+    stream: Stream,
+    phase: Phase,
+    readable: bool,
+    writable: bool,
+    /// The kernel said that no more will come: read to the end, short reads or not.
+    read_closed: bool,
+}
+
+/// How far the host side has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// connect(2) is under way.
+    Connecting,
+    /// The host accepted; for an accepted client, the container has not yet.
+    Open,
+    /// The host has finished sending.
+    Finished,
+}
+
+/// What reading or writing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// So many bytes were moved.
+    Moved(usize),
+    /// Nothing for now; the kernel will say when.
+    Blocked,
+    /// The host has finished sending.
+    End,
+    /// The socket failed.
+    Failed,
+}
+
+impl TcpSide {
+    /// Starts to connect.
+    pub fn connect(target: SocketAddr, registry: &Registry, token: Token) -> Result<Self, Unreachable> {
+        let stream = TcpStream::connect(target).map_err(|error| unreachable(&error))?;
+        Self::register(Stream::Tcp(stream), Phase::Connecting, registry, token).map_err(|error| unreachable(&error))
+    }
+
+    /// Takes over an accepted client.
+    pub fn accepted(stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
+        Self::register(Stream::Tcp(stream), Phase::Open, registry, token)
+    }
+
+    /// A pair whose other end is handed to the resolver.
+    pub fn pair(registry: &Registry, token: Token) -> io::Result<(Self, StdUnixStream)> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        let side = Self::register(Stream::Pair(UnixStream::from_std(ours)), Phase::Open, registry, token)?;
+        Ok((side, theirs))
+    }
+
+    fn register(mut stream: Stream, phase: Phase, registry: &Registry, token: Token) -> io::Result<Self> {
+        if let Stream::Tcp(tcp) = &stream {
+            // The container's own Nagle has already decided what is a segment.
+            tcp.set_nodelay(true)?;
+            // Urgent data stays where it stood in the stream (RFC 6093 section 6).
+            SockRef::from(tcp).set_out_of_band_inline(true)?;
+        }
+        registry.register(stream.source(), token, Interest::READABLE | Interest::WRITABLE)?;
+        let open = phase == Phase::Open;
+        Ok(Self {
+            stream,
+            phase,
+            readable: open,
+            writable: open,
+            read_closed: false,
+        })
+    }
+
+    /// Remembers what the kernel said.
+    pub fn note(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        self.read_closed |= event.is_read_closed() || event.is_error();
+    }
+
+    /// How far it has come.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether reading may bring something.
+    pub fn is_readable(&self) -> bool {
+        self.readable && self.phase == Phase::Open
+    }
+
+    /// Whether writing may bring something.
+    pub fn is_writable(&self) -> bool {
+        self.writable && self.phase != Phase::Connecting
+    }
+
+    /// The outcome of connect(2), once there is one.
+    pub fn connect_outcome(&mut self) -> Option<Result<(), Unreachable>> {
+        let Stream::Tcp(stream) = &self.stream else { return None };
+        if self.phase != Phase::Connecting || !self.writable {
+            return None;
+        }
+        match stream.take_error() {
+            Ok(Some(error)) | Err(error) => return Some(Err(unreachable(&error))),
+            Ok(None) => {}
+        }
+        match stream.peer_addr() {
+            Ok(_) => {
+                self.phase = Phase::Open;
+                self.readable = true;
+                Some(Ok(()))
+            }
+            // mio may wake before the connection is decided.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                self.writable = false;
+                None
+            }
+            Err(error) => Some(Err(unreachable(&error))),
+        }
+    }
+
+    /// Reads bytes of the host.
+    pub fn read(&mut self, space: &mut [u8]) -> Progress {
+        if !self.is_readable() {
+            return Progress::Blocked;
+        }
+        match self.stream.read(space) {
+            Ok(0) if space.is_empty() => Progress::Blocked,
+            Ok(0) => {
+                self.phase = Phase::Finished;
+                Progress::End
+            }
+            Ok(count) => {
+                // A short read has emptied the socket, and what comes later makes a new edge (epoll(7), Q9).
+                self.readable = count == space.len() || self.read_closed;
+                Progress::Moved(count)
+            }
+            Err(error) if would_block(&error) => {
+                self.readable = false;
+                Progress::Blocked
+            }
+            Err(_) => Progress::Failed,
+        }
+    }
+
+    /// Writes bytes of the container.
+    pub fn write(&mut self, bytes: &[u8]) -> Progress {
+        if !self.is_writable() {
+            return Progress::Blocked;
+        }
+        match self.stream.write(bytes) {
+            Ok(count) => {
+                self.writable = count == bytes.len();
+                Progress::Moved(count)
+            }
+            Err(error) if would_block(&error) => {
+                self.writable = false;
+                Progress::Blocked
+            }
+            Err(_) => Progress::Failed,
+        }
+    }
+
+    /// The container has finished sending.
+    pub fn finish(&mut self) {
+        // ENOTCONN means that the host reset it meanwhile; the next read tells.
+        let _ = match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Pair(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// Closes with RST instead of FIN.
+    pub fn reset(self) {
+        if let Stream::Tcp(stream) = &self.stream {
+            // Best effort: without it the host sees a FIN, which is wrong but not harmful.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Pair(UnixStream),
+}
+
+impl Stream {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Pair(stream) => stream,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(space),
+            Self::Pair(stream) => stream.read(space),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Pair(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
