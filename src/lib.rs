@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod container;
+pub mod helper;
 pub mod host;
 pub mod netns;
 pub mod network;

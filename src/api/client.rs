@@ -1,0 +1,230 @@
+//! The commands' side of the API: one request a connection, blocking.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+
+use super::inspect::Inspect;
+use super::types::{
+    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, PortMapping, PortSpecs, Problem,
+    StartContainer, Stop,
+};
+
+/// A helper, by its socket.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+    /// Of this thread alone: a command that forks must have no others.
+    runtime: Runtime,
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there, or it went away before it answered.
+    #[error("the network's helper does not answer at {}: {source}", socket.display())]
+    Unreachable {
+        /// Where it was looked for.
+        socket: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The helper said no.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// One line that says what to do.
+        message: String,
+    },
+    /// The answer is not one of this version's.
+    #[error("the network's helper speaks another version ({0}); end it with `gangplank down --force`")]
+    Strange(String),
+}
+
+impl Client {
+    /// A client of the helper at `socket`; connects with each request.
+    pub fn new(socket: &Path) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self {
+            socket: socket.to_owned(),
+            runtime,
+        })
+    }
+
+    /// The network.
+    pub fn network(&self) -> Result<Network, ClientError> {
+        self.get("/network")
+    }
+
+    /// Ends the network.
+    pub fn down(&self, force: Force) -> Result<(), ClientError> {
+        self.post("/network/down", &force)
+    }
+
+    /// The bridge and its ports.
+    pub fn bridge(&self) -> Result<Bridge, ClientError> {
+        self.get("/bridge")
+    }
+
+    /// Containers, those that have ended too with `all`.
+    pub fn containers(&self, all: bool) -> Result<Vec<ContainerSummary>, ClientError> {
+        self.get(&format!("/containers?all={all}"))
+    }
+
+    /// Reserves a container.
+    pub fn create(&self, container: &CreateContainer) -> Result<Created, ClientError> {
+        self.post("/containers", container)
+    }
+
+    /// Gives a reserved container its interface.
+    pub fn start(&self, id: &str, start: &StartContainer) -> Result<(), ClientError> {
+        self.post(&format!("/containers/{}/start", escape(id)), start)
+    }
+
+    /// Says that a container's command has ended.
+    pub fn exited(&self, id: &str, exited: Exited) -> Result<(), ClientError> {
+        self.post(&format!("/containers/{}/exited", escape(id)), &exited)
+    }
+
+    /// Everything about a container.
+    pub fn inspect(&self, name: &str) -> Result<Inspect, ClientError> {
+        self.get(&format!("/containers/{}", escape(name)))
+    }
+
+    /// Ends a container's command.
+    pub fn stop(&self, name: &str, stop: Stop) -> Result<(), ClientError> {
+        self.post(&format!("/containers/{}/stop", escape(name)), &stop)
+    }
+
+    /// Waits for a container's command to end.
+    pub fn wait(&self, name: &str) -> Result<Exited, ClientError> {
+        self.post(&format!("/containers/{}/wait", escape(name)), &())
+    }
+
+    /// Takes the interface out of an attached namespace.
+    pub fn detach(&self, name: &str) -> Result<(), ClientError> {
+        self.post(&format!("/containers/{}/detach", escape(name)), &())
+    }
+
+    /// Forgets a container.
+    pub fn remove(&self, name: &str, force: Force) -> Result<(), ClientError> {
+        self.post(&format!("/containers/{}/remove", escape(name)), &force)
+    }
+
+    /// A container's ports.
+    pub fn ports(&self, name: &str) -> Result<Vec<PortMapping>, ClientError> {
+        self.get(&format!("/containers/{}/ports", escape(name)))
+    }
+
+    /// Publishes ports of a running container; gives back what was bound.
+    pub fn publish(&self, name: &str, specs: &PortSpecs) -> Result<Vec<PortMapping>, ClientError> {
+        self.post(&format!("/containers/{}/publish", escape(name)), specs)
+    }
+
+    /// Takes published ports back.
+    pub fn unpublish(&self, name: &str, specs: &PortSpecs) -> Result<(), ClientError> {
+        self.post(&format!("/containers/{}/unpublish", escape(name)), specs)
+    }
+
+    fn get<Answer: DeserializeOwned>(&self, path: &str) -> Result<Answer, ClientError> {
+        self.request(Method::GET, path, Bytes::new())
+    }
+
+    fn post<Answer: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Strange(error.to_string()))?;
+        self.request(Method::POST, path, body.into())
+    }
+
+    fn request<Answer: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, ClientError> {
+        let strange = |error: &dyn std::fmt::Display| ClientError::Strange(error.to_string());
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "gangplank")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| strange(&error))?;
+        let (status, body) = self.runtime.block_on(self.exchange(request))?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| strange(&error));
+        }
+        let message = match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => problem.message,
+            Err(_) => String::from_utf8_lossy(&body).into_owned(),
+        };
+        Err(ClientError::Refused {
+            status: status.as_u16(),
+            message,
+        })
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        let broken = |error: hyper::Error| self.unreachable(io::Error::other(error));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let talk = async move {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            Ok((status, response.into_body().collect().await?.to_bytes()))
+        };
+        // With the answer the sender goes, and with the sender the connection; an error there is an error of `talk` too.
+        let (outcome, _) = tokio::join!(talk, connection);
+        outcome.map_err(broken)
+    }
+
+    fn unreachable(&self, source: io::Error) -> ClientError {
+        ClientError::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        }
+    }
+}
+
+impl ClientError {
+    /// Whether the helper has gone, so that another may be started and asked again.
+    pub fn helper_is_gone(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+            Self::Strange(_) => false,
+        }
+    }
+}
+
+/// A name as one segment of a path (RFC 3986 section 3.3).
+fn escape(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_segment() {
+        assert_eq!(escape("web-1.a_b"), "web-1.a_b");
+        assert_eq!(escape("../x?y z"), "..%2Fx%3Fy%20z");
+    }
+}

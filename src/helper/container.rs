@@ -1,0 +1,143 @@
+//! What the helper knows of one container.
+
+use std::net::SocketAddr;
+
+use tokio::sync::watch;
+
+use crate::api::types::{ContainerSummary, CreateContainer, PortMapping, State, Status};
+use crate::host::listen::HostPort;
+use crate::network::name::Named;
+use crate::network::pool::Lease;
+use crate::network::ports::ContainerPort;
+use crate::stack::{Attachment, PublishId};
+use crate::sys::clock;
+use crate::uplink::cable::Cable;
+
+/// One container, from its reservation to `rm`.
+#[derive(Debug)]
+pub(super) struct Container {
+    /// 64 hex digits.
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) hostname: String,
+    /// As asked for.
+    pub(super) wish: CreateContainer,
+    /// What an image or `--expose` says is served, and every published port.
+    pub(super) exposed: Vec<ContainerPort>,
+    /// Its addresses, as long as it has them.
+    pub(super) lease: Option<Lease>,
+    pub(super) published: Vec<Published>,
+    /// Its interface, as long as it runs.
+    pub(super) link: Option<Link>,
+    pub(super) state: State,
+    /// The exit code, once there is one; whoever waits looks here.
+    pub(super) ended: watch::Sender<Option<i32>>,
+}
+
+/// A port of a container, bound on the host.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) container_port: ContainerPort,
+    pub(super) address: SocketAddr,
+    pub(super) id: PublishId,
+    /// Ours until the container runs, then the driver's.
+    pub(super) socket: Option<HostPort>,
+}
+
+/// How a running container hangs on the bridge.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Name of the bridge's port.
+    pub(super) port: String,
+    /// What joins it to a namespace that no veth can reach.
+    pub(super) cable: Option<Cable>,
+    /// What the stack knows it by.
+    pub(super) attachment: Attachment,
+    /// Path of its network namespace.
+    pub(super) sandbox: String,
+    /// Waits for its end.
+    pub(super) watch: tokio::task::AbortHandle,
+}
+
+impl Published {
+    /// Its line in `port`.
+    pub(super) fn mapping(&self) -> PortMapping {
+        mapping(self.container_port, Some((self.address.ip(), self.address.port())))
+    }
+}
+
+impl Container {
+    /// A reserved container without ports.
+    pub(super) fn new(id: String, name: String, hostname: String, wish: CreateContainer, lease: Lease) -> Self {
+        let state = State {
+            status: Status::Created,
+            pid: 0,
+            exit_code: 0,
+            created_at: clock::wall_seconds(),
+            started_at: 0,
+            finished_at: 0,
+        };
+        let (ended, _) = watch::channel(None);
+        Self {
+            id,
+            name,
+            hostname,
+            wish,
+            exposed: Vec::new(),
+            lease: Some(lease),
+            published: Vec::new(),
+            link: None,
+            state,
+            ended,
+        }
+    }
+
+    /// Whether it is a command of ours and not somebody's namespace.
+    pub(super) fn is_ours(&self) -> bool {
+        !self.wish.cmd.is_empty()
+    }
+
+    /// How it can be called.
+    pub(super) fn named(&self) -> Named<'_> {
+        Named {
+            id: &self.id,
+            name: &self.name,
+        }
+    }
+
+    /// Exposed and published ports, in the order of their numbers.
+    pub(super) fn ports(&self) -> Vec<PortMapping> {
+        let bound = self.published.iter().map(Published::mapping);
+        let is_published =
+            |port: &ContainerPort| self.published.iter().any(|published| published.container_port == *port);
+        let silent = self
+            .exposed
+            .iter()
+            .filter(|port| !is_published(port))
+            .map(|port| mapping(*port, None));
+        let mut ports: Vec<PortMapping> = bound.chain(silent).collect();
+        ports.sort();
+        ports.dedup();
+        ports
+    }
+
+    /// Its line in `ps`.
+    pub(super) fn summary(&self) -> ContainerSummary {
+        ContainerSummary {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            cmd: self.wish.cmd.clone(),
+            state: self.state.clone(),
+            ip: self.lease.as_ref().map(|lease| lease.address),
+            ports: self.ports(),
+        }
+    }
+}
+
+fn mapping(port: ContainerPort, host: Option<(std::net::IpAddr, u16)>) -> PortMapping {
+    PortMapping {
+        container_port: port.port,
+        protocol: port.protocol.to_string(),
+        host,
+    }
+}

@@ -1,0 +1,179 @@
+//! What passes between the supervisor's thread and the driver's.
+
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use mio::Waker;
+use tokio::sync::mpsc as channel;
+use tokio::sync::oneshot;
+
+use super::{Driver, Readiness};
+use crate::host::listen::HostPort;
+use crate::stack::{Attachment, PublishId};
+use crate::sys::clock;
+
+/// What the supervisor asks of the driver.
+#[derive(Debug)]
+pub enum Command {
+    /// A container may send and receive.
+    Attach(Attachment),
+    /// It may not any more; its flows end.
+    Detach(Attachment),
+    /// Serve a published port.
+    Publish {
+        /// The supervisor's number for it.
+        id: PublishId,
+        /// The host's side, bound.
+        port: HostPort,
+        /// The container's side.
+        container: SocketAddr,
+    },
+    /// Give a published port back to the host; answered when it is closed.
+    Unpublish(PublishId, oneshot::Sender<()>),
+    /// An answer of the resolver.
+    Answer {
+        /// The endpoint that asked.
+        client: SocketAddr,
+        /// The DNS message.
+        message: Bytes,
+    },
+    /// What has been counted.
+    Counters(oneshot::Sender<Vec<(&'static str, u64)>>),
+    /// End the thread.
+    Stop,
+}
+
+/// What the driver tells the supervisor.
+#[derive(Debug)]
+pub enum Event {
+    /// A DNS message to the gateway, by UDP.
+    Query {
+        /// The endpoint to answer to.
+        client: SocketAddr,
+        /// The DNS message.
+        message: Bytes,
+    },
+    /// A DNS connection to the gateway, by TCP.
+    Stream(UnixStream),
+    /// The data plane has ended.
+    Stopped,
+}
+
+/// The way from the driver to the supervisor; bounded for what containers cause.
+#[derive(Debug, Clone)]
+pub struct Events(channel::Sender<Event>);
+
+impl Events {
+    /// A channel and its receiver.
+    pub fn channel() -> (Self, channel::Receiver<Event>) {
+        let (sender, receiver) = channel::channel(QUEUED_EVENTS);
+        (Self(sender), receiver)
+    }
+
+    pub(super) fn query(&self, client: SocketAddr, payload: &[u8]) {
+        // A resolver that can't keep up loses datagrams like any other; clients ask again.
+        let _ = self.0.try_send(Event::Query {
+            client,
+            message: Bytes::copy_from_slice(payload),
+        });
+    }
+
+    pub(super) fn stream(&self, stream: UnixStream) {
+        // Dropped when the queue is full: the client sees its connection closed.
+        let _ = self.0.try_send(Event::Stream(stream));
+    }
+
+    pub(super) fn stopped(&self) {
+        // On this thread nothing else is left to do, so waiting for room harms nobody.
+        let _ = self.0.blocking_send(Event::Stopped);
+    }
+}
+
+/// The supervisor's hold on the driver.
+#[derive(Debug)]
+pub struct DriverHandle {
+    commands: mpsc::Sender<Command>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DriverHandle {
+    pub(super) fn new(commands: mpsc::Sender<Command>, waker: Waker, thread: JoinHandle<()>) -> Self {
+        Self {
+            commands,
+            waker,
+            thread: Some(thread),
+        }
+    }
+
+    /// Gives a command; one to a driver that has ended is lost, as [`Event::Stopped`] tells.
+    pub fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok()
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "the data plane cannot be woken");
+        }
+    }
+
+    /// Ends the thread and waits for it, a turn of the loop at most.
+    pub fn stop(&mut self) {
+        self.send(Command::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the data plane had panicked");
+        }
+    }
+}
+
+impl Driver {
+    /// Carries out every command that waits.
+    pub(super) fn obey(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Attach(attachment) => self.engine.attach(attachment),
+                Command::Detach(attachment) => self.engine.detach(attachment),
+                Command::Publish { id, port, container } => self.publish(id, port, container),
+                Command::Unpublish(id, done) => {
+                    self.flows.unpublish(id);
+                    self.datagrams.unpublish(id);
+                    // A supervisor that no longer waits needs no answer.
+                    let _ = done.send(());
+                }
+                Command::Answer { client, message } => {
+                    let transmit = self
+                        .engine
+                        .deliver_answer(clock::now(), client, &message, &mut self.link.buffer);
+                    if let Some(transmit) = transmit {
+                        self.link.send(transmit);
+                    }
+                }
+                Command::Counters(reply) => {
+                    let dropped = [("uplink_full", self.link.dropped)];
+                    let _ = reply.send(self.engine.counters().pairs().chain(dropped).collect());
+                }
+                Command::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn publish(&mut self, id: PublishId, port: HostPort, container: SocketAddr) {
+        let registry = self.poll.registry();
+        let token = Readiness::Published(id).into();
+        let registered = match port {
+            HostPort::Tcp(listener) => self.flows.publish(registry, token, id, listener, container),
+            HostPort::Udp(socket) => self.datagrams.publish(registry, token, id, socket, container),
+        };
+        if let Err(error) = registered {
+            tracing::error!(%error, ?id, "a published port cannot be watched");
+        }
+        // Clients may have come before the container.
+        self.ready.push_back(Readiness::Published(id));
+    }
+}
+
+/// Queries and streams that may wait for the resolver; one more is lost.
+const QUEUED_EVENTS: usize = 1024;

@@ -1,0 +1,234 @@
+//! The host side of UDP mappings, echo mappings and published UDP ports.
+//!
+//! A socket is opened when the first datagram of its mapping leaves, and closed when the engine says that the mapping
+//! has expired; which answers pass is the engine's decision alone.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use smoltcp::time::Instant;
+
+use super::{Link, Readiness};
+use crate::host::echo::{HEADER, PingSocket};
+use crate::host::errno::{unreachable, would_block};
+use crate::host::udp;
+use crate::stack::{ClientSocket, EchoId, Engine, MappingId, PublishId, Transmit, Unreachable};
+
+/// Host sockets by mapping.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    mappings: HashMap<MappingId, UdpSocket>,
+    echoes: HashMap<EchoId, PingSocket>,
+    published: HashMap<PublishId, Published>,
+    /// The datagram being received.
+    buffer: Box<[u8]>,
+    /// `ping_group_range` has been named in the log.
+    ping_explained: bool,
+}
+
+#[derive(Debug)]
+struct Published {
+    socket: UdpSocket,
+    container: SocketAddr,
+}
+
+impl Default for Datagrams {
+    fn default() -> Self {
+        Self {
+            mappings: HashMap::new(),
+            echoes: HashMap::new(),
+            published: HashMap::new(),
+            buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
+            ping_explained: false,
+        }
+    }
+}
+
+impl Datagrams {
+    /// Sends a container's datagram, or a superframe's several.
+    pub(super) fn send(
+        &mut self,
+        registry: &Registry,
+        socket: ClientSocket,
+        target: SocketAddr,
+        payload: &[u8],
+        segment: Option<NonZeroU16>,
+    ) -> Result<(), Unreachable> {
+        let socket = match socket {
+            ClientSocket::Mapping { id, port } => self.mapping(registry, id, port, target)?,
+            // The port was unpublished while its client's answer was on the way.
+            ClientSocket::Published(id) => &self.published.get(&id).ok_or(Unreachable::Refused)?.socket,
+        };
+        let segment = segment.map_or(payload.len().max(1), |segment| usize::from(segment.get()));
+        // An empty datagram is one datagram (chunks() would make it none).
+        if payload.is_empty() {
+            return sent(socket.send_to(payload, target));
+        }
+        payload
+            .chunks(segment)
+            .try_for_each(|datagram| sent(socket.send_to(datagram, target)))
+    }
+
+    /// Sends a container's echo request.
+    pub(super) fn ping(
+        &mut self,
+        registry: &Registry,
+        echo: EchoId,
+        target: IpAddr,
+        sequence: u16,
+        payload: &[u8],
+    ) -> Result<(), Unreachable> {
+        if !self.echoes.contains_key(&echo) {
+            let socket = PingSocket::open(target, registry, Readiness::Echo(echo).into())
+                .inspect_err(|error| self.explain_ping(error))
+                .map_err(|error| unreachable(&error))?;
+            self.echoes.insert(echo, socket);
+        }
+        match self.echoes[&echo].send(target, sequence, payload) {
+            Err(error) if !would_block(&error) => Err(unreachable(&error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes what the hosts answered to a mapping, a bounded portion; true when more may wait.
+    pub(super) fn receive(&mut self, now: Instant, engine: &mut Engine, link: &mut Link, mapping: MappingId) -> bool {
+        let Some(socket) = self.mappings.get(&mapping) else {
+            return false;
+        };
+        receive_some(socket, &mut self.buffer, |from, payload| {
+            forward(link, |out| engine.deliver_datagram(now, mapping, from, payload, out));
+        })
+    }
+
+    /// Takes what clients sent to a published port.
+    pub(super) fn receive_published(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        link: &mut Link,
+        id: PublishId,
+    ) -> bool {
+        let Some(Published { socket, container }) = self.published.get(&id) else {
+            return false;
+        };
+        receive_some(socket, &mut self.buffer, |client, payload| {
+            forward(link, |out| {
+                engine.deliver_published(now, id, client, *container, payload, out)
+            });
+        })
+    }
+
+    /// Takes echo replies.
+    pub(super) fn receive_echo(&mut self, now: Instant, engine: &mut Engine, link: &mut Link, echo: EchoId) -> bool {
+        let Some(socket) = self.echoes.get(&echo) else {
+            return false;
+        };
+        for _ in 0..DATAGRAMS_PER_TURN {
+            match socket.recv(&mut self.buffer) {
+                Ok(reply) => {
+                    let payload = &self.buffer[HEADER..HEADER + reply.len];
+                    forward(link, |out| {
+                        engine.deliver_echo(now, echo, reply.from, reply.sequence, payload, out)
+                    });
+                }
+                Err(error) if would_block(&error) => return false,
+                Err(error) => tracing::debug!(%error, "ping socket"),
+            }
+        }
+        true
+    }
+
+    /// Serves a published UDP port.
+    pub(super) fn publish(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        id: PublishId,
+        socket: std::net::UdpSocket,
+        container: SocketAddr,
+    ) -> io::Result<()> {
+        let mut socket = UdpSocket::from_std(socket);
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        self.published.insert(id, Published { socket, container });
+        Ok(())
+    }
+
+    /// Closes a published UDP port.
+    pub(super) fn unpublish(&mut self, id: PublishId) {
+        self.published.remove(&id);
+    }
+
+    /// Closes an expired mapping.
+    pub(super) fn close_mapping(&mut self, mapping: MappingId) {
+        self.mappings.remove(&mapping);
+    }
+
+    /// Closes an expired echo mapping.
+    pub(super) fn close_echo(&mut self, echo: EchoId) {
+        self.echoes.remove(&echo);
+    }
+
+    fn mapping(
+        &mut self,
+        registry: &Registry,
+        id: MappingId,
+        port: u16,
+        target: SocketAddr,
+    ) -> Result<&UdpSocket, Unreachable> {
+        match self.mappings.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => {
+                let socket = udp::open(target, port, registry, Readiness::Mapping(id).into())
+                    .map_err(|error| unreachable(&error))?;
+                Ok(new.insert(socket))
+            }
+        }
+    }
+
+    fn explain_ping(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::PermissionDenied && !std::mem::replace(&mut self.ping_explained, true) {
+            tracing::warn!(
+                "ping from containers is forbidden: net.ipv4.ping_group_range leaves this user's groups out; \
+                 root can allow it with: sysctl -w net.ipv4.ping_group_range='0 2147483647'"
+            );
+        }
+    }
+}
+
+/// Receives datagrams until the socket is empty or the portion full; true when more may wait.
+fn receive_some(socket: &UdpSocket, buffer: &mut [u8], mut take: impl FnMut(SocketAddr, &[u8])) -> bool {
+    for _ in 0..DATAGRAMS_PER_TURN {
+        match socket.recv_from(buffer) {
+            Ok((len, from)) => take(from, &buffer[..len]),
+            Err(error) if would_block(&error) => return false,
+            // An ICMP error about an earlier datagram; reading it has cleared it.
+            Err(error) => tracing::debug!(%error, "datagram socket"),
+        }
+    }
+    true
+}
+
+fn forward(link: &mut Link, deliver: impl FnOnce(&mut [u8]) -> Option<Transmit>) {
+    if let Some(transmit) = deliver(&mut link.buffer) {
+        link.send(transmit);
+    }
+}
+
+fn sent(outcome: io::Result<usize>) -> Result<(), Unreachable> {
+    match outcome {
+        // A full send queue loses datagrams, as on any wire.
+        Err(error) if !would_block(&error) => Err(unreachable(&error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The largest UDP payload over IPv6 without jumbograms, and an echo's header.
+const DATAGRAM_BYTES: usize = 65_535 + HEADER;
+
+/// Datagrams received from one socket in one turn.
+const DATAGRAMS_PER_TURN: usize = 64;

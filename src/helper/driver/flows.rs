@@ -1,0 +1,275 @@
+//! The host side of every TCP flow, and the listeners of published TCP ports.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+use smoltcp::time::Instant;
+
+use super::Readiness;
+use super::command::Events;
+use crate::host::errno::would_block;
+use crate::host::tcp::{Progress, TcpSide};
+use crate::stack::{Closing, Engine, FlowId, PublishId, Target, Unreachable};
+
+/// Host sockets by flow.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    /// Indexed by [`FlowId`], which the engine keeps small.
+    sides: Vec<Option<Side>>,
+    listeners: BTreeMap<PublishId, Listener>,
+}
+
+#[derive(Debug)]
+struct Side {
+    socket: TcpSide,
+    /// The container's side is established; before, nothing moves.
+    established: bool,
+    /// In the driver's queue of sources with work.
+    queued: bool,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    container: SocketAddr,
+}
+
+impl Flows {
+    /// Remembers readiness; true when the flow is to be queued.
+    pub(super) fn note(&mut self, flow: FlowId, event: &Event) -> bool {
+        let Some(side) = self.side(flow) else { return false };
+        side.socket.note(event);
+        !std::mem::replace(&mut side.queued, true)
+    }
+
+    /// Opens the host side of an outbound flow.
+    pub(super) fn connect(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        registry: &Registry,
+        flow: FlowId,
+        target: Target,
+        events: &Events,
+    ) {
+        let token = Readiness::Flow(flow).into();
+        match target {
+            Target::Host(address) => match TcpSide::connect(address, registry, token) {
+                Ok(socket) => self.insert(flow, socket, false),
+                Err(why) => engine.refused(now, flow, why),
+            },
+            Target::Resolver => match TcpSide::pair(registry, token) {
+                Ok((socket, theirs)) => {
+                    self.insert(flow, socket, true);
+                    engine.connected(now, flow);
+                    events.stream(theirs);
+                }
+                Err(_) => engine.refused(now, flow, Unreachable::Exhausted),
+            },
+        }
+    }
+
+    /// The container has accepted an inbound flow.
+    pub(super) fn establish(&mut self, flow: FlowId) {
+        if let Some(side) = self.side(flow) {
+            side.established = true;
+        }
+    }
+
+    /// Moves what can be moved, a bounded portion; true when more is left.
+    pub(super) fn serve(&mut self, now: Instant, engine: &mut Engine, flow: FlowId) -> bool {
+        let Some(side) = self.side(flow) else { return false };
+        side.queued = false;
+        match side.socket.connect_outcome() {
+            Some(Ok(())) => {
+                side.established = true;
+                engine.connected(now, flow);
+            }
+            Some(Err(why)) => {
+                engine.refused(now, flow, why);
+                return false;
+            }
+            None => {}
+        }
+        if !side.established {
+            return false;
+        }
+        if !side.drain(now, engine, flow) {
+            engine.reset(now, flow);
+            return false;
+        }
+        match side.fill(now, engine, flow) {
+            Filled::Dry => false,
+            Filled::Portion => !std::mem::replace(&mut side.queued, true),
+            Filled::Failed => {
+                engine.reset(now, flow);
+                false
+            }
+        }
+    }
+
+    /// The container has finished sending.
+    pub(super) fn finish(&mut self, flow: FlowId) {
+        if let Some(side) = self.side(flow) {
+            side.socket.finish();
+        }
+    }
+
+    /// The flow is over.
+    pub(super) fn close(&mut self, flow: FlowId, how: Closing) {
+        let Some(side) = self.sides.get_mut(flow.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        match how {
+            Closing::Graceful => drop(side),
+            Closing::Reset => side.socket.reset(),
+        }
+    }
+
+    /// Serves a published TCP port.
+    pub(super) fn publish(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        id: PublishId,
+        listener: std::net::TcpListener,
+        container: SocketAddr,
+    ) -> io::Result<()> {
+        let mut socket = TcpListener::from_std(listener);
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        self.listeners.insert(id, Listener { socket, container });
+        Ok(())
+    }
+
+    /// Closes a published TCP port; its flows go on.
+    pub(super) fn unpublish(&mut self, id: PublishId) {
+        self.listeners.remove(&id);
+    }
+
+    /// Accepts clients of a published port, a bounded portion; true when more may wait.
+    pub(super) fn accept(&mut self, now: Instant, engine: &mut Engine, registry: &Registry, id: PublishId) -> bool {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(&id) else {
+                return false;
+            };
+            let container = listener.container;
+            match listener.socket.accept() {
+                Ok((stream, client)) => self.admit(now, engine, registry, stream, client, container),
+                Err(error) if would_block(&error) => return false,
+                // The client has gone, or descriptors have run out: the others wait in the kernel's queue.
+                Err(error) => {
+                    tracing::debug!(%error, ?id, "a client of a published port was not accepted");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn admit(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        registry: &Registry,
+        stream: mio::net::TcpStream,
+        client: SocketAddr,
+        container: SocketAddr,
+    ) {
+        let refuse = |stream: mio::net::TcpStream| {
+            let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+        };
+        let flow = match engine.accept(now, client, container) {
+            Ok(flow) => flow,
+            Err(why) => {
+                tracing::debug!(%why, %client, "client of a published port refused");
+                return refuse(stream);
+            }
+        };
+        match TcpSide::accepted(stream, registry, Readiness::Flow(flow).into()) {
+            Ok(socket) => self.insert(flow, socket, false),
+            Err(_) => engine.reset(now, flow),
+        }
+    }
+
+    fn insert(&mut self, flow: FlowId, socket: TcpSide, established: bool) {
+        let index = flow.0 as usize;
+        if self.sides.len() <= index {
+            self.sides.resize_with(index + 1, || None);
+        }
+        self.sides[index] = Some(Side {
+            socket,
+            established,
+            queued: false,
+        });
+    }
+
+    fn side(&mut self, flow: FlowId) -> Option<&mut Side> {
+        self.sides.get_mut(flow.0 as usize)?.as_mut()
+    }
+}
+
+/// What reading the host came to.
+enum Filled {
+    /// Nothing more for now.
+    Dry,
+    /// The portion of this turn is full.
+    Portion,
+    /// The socket failed.
+    Failed,
+}
+
+impl Side {
+    /// Bytes of the container to the host; false when the socket failed.
+    fn drain(&mut self, now: Instant, engine: &mut Engine, flow: FlowId) -> bool {
+        let mut failed = false;
+        while self.socket.is_writable() && !failed {
+            let taken = engine.drain(now, flow, |bytes| match self.socket.write(bytes) {
+                Progress::Moved(count) => count,
+                Progress::Blocked | Progress::End => 0,
+                Progress::Failed => {
+                    failed = true;
+                    0
+                }
+            });
+            if taken == 0 {
+                break;
+            }
+        }
+        !failed
+    }
+
+    /// Bytes of the host to the container.
+    fn fill(&mut self, now: Instant, engine: &mut Engine, flow: FlowId) -> Filled {
+        let mut portion = 0;
+        while self.socket.is_readable() {
+            if portion >= BYTES_PER_TURN {
+                return Filled::Portion;
+            }
+            let mut progress = Progress::Blocked;
+            portion += engine.fill(now, flow, |space| {
+                progress = self.socket.read(space);
+                match progress {
+                    Progress::Moved(count) => count,
+                    Progress::Blocked | Progress::End | Progress::Failed => 0,
+                }
+            });
+            match progress {
+                Progress::Moved(_) => {}
+                Progress::Blocked => return Filled::Dry,
+                Progress::End => engine.finished(now, flow),
+                Progress::Failed => return Filled::Failed,
+            }
+        }
+        Filled::Dry
+    }
+}
+
+/// Bytes read of one host socket in one turn; eight superframes.
+const BYTES_PER_TURN: usize = 512 * 1024;
+
+/// Clients accepted on one port in one turn.
+const ACCEPTS_PER_TURN: usize = 64;

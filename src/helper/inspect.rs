@@ -1,0 +1,87 @@
+//! Docker's document about a container, filled.
+
+use std::collections::BTreeMap;
+
+use super::container::{Container, Link};
+use super::supervisor::Supervisor;
+use crate::api::inspect::{Config, Endpoint, Exposed, HostConfig, Inspect, NetworkSettings, PortBinding, ports};
+use crate::api::timestamp;
+use crate::network::mac;
+use crate::network::ports::PortSpec;
+
+/// Everything that `inspect` shows.
+pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspect {
+    let wish = &container.wish;
+    let endpoint = endpoint(supervisor, container);
+    Inspect {
+        id: container.id.clone(),
+        created: timestamp::rfc3339(container.state.created_at),
+        name: Inspect::name_of(&container.name),
+        state: (&container.state).into(),
+        log_path: supervisor.place.container_log(&container.id).display().to_string(),
+        config: Config {
+            hostname: container.hostname.clone(),
+            exposed_ports: exposed(container),
+            env: wish.env.clone(),
+            cmd: wish.cmd.clone(),
+            working_dir: wish
+                .workdir
+                .as_ref()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
+        },
+        host_config: HostConfig {
+            links: None,
+            port_bindings: wanted(&wish.publish),
+            publish_all_ports: wish.publish_all,
+            auto_remove: wish.remove,
+            extra_hosts: wish.add_host.clone(),
+        },
+        network_settings: NetworkSettings {
+            bridge: supervisor.name.clone(),
+            sandbox_key: container
+                .link
+                .as_ref()
+                .map(|Link { sandbox, .. }| sandbox.clone())
+                .unwrap_or_default(),
+            ports: ports(&container.ports()),
+            endpoint: endpoint.clone(),
+            networks: BTreeMap::from([(supervisor.name.clone(), endpoint)]),
+        },
+    }
+}
+
+fn endpoint(supervisor: &Supervisor, container: &Container) -> Endpoint {
+    let Some(lease) = &container.lease else {
+        return Endpoint::default();
+    };
+    Endpoint {
+        gateway: supervisor.gateway.to_string(),
+        ip_address: lease.address.to_string(),
+        ip_prefix_len: supervisor.subnet.prefix(),
+        mac_address: mac::format(lease.mac),
+        ..Endpoint::default()
+    }
+}
+
+/// Exposed ports, those among them that are published.
+fn exposed(container: &Container) -> BTreeMap<String, Exposed> {
+    let named = container
+        .ports()
+        .into_iter()
+        .map(|port| format!("{}/{}", port.container_port, port.protocol));
+    named.map(|port| (port, Exposed {})).collect()
+}
+
+/// What `-p` asked for, as typed; what came of it stands in `NetworkSettings`.
+fn wanted(specs: &[String]) -> BTreeMap<String, Vec<PortBinding>> {
+    let mut wanted = BTreeMap::<String, Vec<PortBinding>>::new();
+    for spec in specs.iter().filter_map(|spec| spec.parse::<PortSpec>().ok()) {
+        let binding = PortBinding {
+            host_ip: spec.address.map(|address| address.to_string()).unwrap_or_default(),
+            host_port: spec.host_port.map(|port| port.to_string()).unwrap_or_default(),
+        };
+        wanted.entry(spec.container.to_string()).or_default().push(binding);
+    }
+    wanted
+}

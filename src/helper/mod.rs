@@ -1,0 +1,19 @@
+//! The helper: the daemon of one network, in the host's network namespace, as the user.
+//!
+//! [`start`] makes it, [`supervisor::Supervisor`] decides, [`driver`] carries the packets, [`routes`] speaks for it;
+//! [`place`] and [`state`] are what it leaves on disk.
+
+mod binding;
+mod container;
+pub mod driver;
+mod failure;
+mod inspect;
+mod lifecycle;
+pub mod place;
+mod plug;
+mod ports;
+mod queries;
+mod routes;
+pub mod start;
+pub mod state;
+pub mod supervisor;

@@ -1,0 +1,127 @@
+//! Hanging a namespace on the bridge, and taking it off again.
+//!
+//! A veth where the agent's capabilities reach; a cable (two TAPs joined) where the namespace belongs to a sibling user
+//! namespace of the same user.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+
+use super::container::Container;
+use super::driver::Command;
+use super::failure::Failure;
+use super::lifecycle::blocking;
+use super::supervisor::{SELF, Supervisor};
+use crate::api::types::StartContainer;
+use crate::netns::{CableEnd, InterfaceSpec, Kinship, Namespace, Watch, join};
+use crate::stack::Attachment;
+use crate::sys::tun::OffloadBits;
+use crate::uplink::cable::{Cable, End};
+
+impl Supervisor {
+    pub(super) fn interface(&self, container: &Container, attachment: Attachment) -> Result<InterfaceSpec, Failure> {
+        let address = IpNetwork::new(attachment.address, self.subnet.prefix()).map_err(Failure::failed)?;
+        Ok(InterfaceSpec {
+            ifname: container.wish.ifname.clone().unwrap_or_else(|| "eth0".to_owned()),
+            mac: attachment.mac.0,
+            addresses: vec![address],
+            gateways: vec![self.gateway.into()],
+            mtu: self.options.mtu,
+        })
+    }
+
+    /// Hangs a namespace on the bridge; takes milliseconds.
+    pub(super) fn plug(
+        &self,
+        start: &StartContainer,
+        spec: &InterfaceSpec,
+        owned: bool,
+        on_cable_end: impl FnOnce(End) + Send + 'static,
+    ) -> Result<Plugged, Failure> {
+        let (namespace, watch, sandbox) = open(start)?;
+        let (port, cable) = match namespace.kinship(self.agent.userns()).map_err(Failure::failed)? {
+            Kinship::Descendant => (
+                self.agent.attach(&namespace, spec, owned).map_err(Failure::failed)?,
+                None,
+            ),
+            Kinship::Sibling => self.lay_cable(&namespace, spec, on_cable_end)?,
+            Kinship::Host => {
+                return Err(Failure::bad(
+                    "that is the host's own network namespace: name a container's",
+                ));
+            }
+            Kinship::Foreign => {
+                return Err(Failure::bad(
+                    "the namespace belongs to another user: only your own can be attached",
+                ));
+            }
+        };
+        Ok(Plugged {
+            port,
+            cable,
+            watch,
+            sandbox,
+        })
+    }
+
+    fn lay_cable(
+        &self,
+        namespace: &Namespace,
+        spec: &InterfaceSpec,
+        on_end: impl FnOnce(End) + Send + 'static,
+    ) -> Result<(String, Option<Cable>), Failure> {
+        let CableEnd { fd: near, port } = self.agent.cable().map_err(Failure::failed)?;
+        let far = join::make_interface(Path::new(SELF), namespace, spec, OffloadBits::ALL)
+            .map_err(|error| self.unplug_port(&port, error))?;
+        let cable = Cable::start(near, far, on_end).map_err(|error| self.unplug_port(&port, error))?;
+        Ok((port, Some(cable)))
+    }
+
+    fn unplug_port(&self, port: &str, error: impl ToString) -> Failure {
+        if let Err(error) = self.agent.detach(port) {
+            tracing::warn!(%error, port, "left behind");
+        }
+        Failure::failed(error)
+    }
+
+    /// Takes an interface off the bridge, both its ends.
+    pub(super) async fn unplug(&self, attachment: Attachment, port: String, cable: Option<Cable>) {
+        self.command(Command::Detach(attachment));
+        let agent = Arc::clone(&self.agent);
+        let outcome = blocking(move || {
+            drop(cable);
+            agent.detach(&port).map_err(Failure::failed)
+        });
+        if let Err(error) = outcome.await {
+            tracing::debug!(%error, "a port of the bridge had gone already");
+        }
+    }
+}
+
+/// What hanging a namespace on the bridge gave.
+pub(super) struct Plugged {
+    pub(super) port: String,
+    pub(super) cable: Option<Cable>,
+    pub(super) watch: Watch,
+    pub(super) sandbox: String,
+}
+
+/// The namespace that is meant, what stands for its life, and its path.
+fn open(start: &StartContainer) -> Result<(Namespace, Watch, String), Failure> {
+    match start {
+        StartContainer { pid: Some(pid), .. } => {
+            let (namespace, process) = Namespace::of_process(*pid).map_err(Failure::bad)?;
+            Ok((namespace, Watch::Process(process), format!("/proc/{pid}/ns/net")))
+        }
+        StartContainer { netns: Some(path), .. } => {
+            let namespace = Namespace::net_at(path).map_err(Failure::bad)?;
+            let watch = Watch::Path {
+                path: path.clone(),
+                identity: namespace.identity(),
+            };
+            Ok((namespace, watch, path.display().to_string()))
+        }
+        StartContainer { pid: None, netns: None } => Err(Failure::bad("name a namespace: --pid or --netns")),
+    }
+}

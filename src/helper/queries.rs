@@ -1,0 +1,86 @@
+//! What the helper tells of its network and containers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::driver::Command;
+use super::failure::Failure;
+use super::lifecycle::{blocking, find};
+use super::supervisor::Supervisor;
+use crate::api::inspect::Inspect;
+use crate::api::types::{Bridge, ContainerSummary, Network, PortMapping, Status};
+
+impl Supervisor {
+    /// The network.
+    pub(super) async fn network(&self) -> Network {
+        let (reply, counters) = oneshot::channel();
+        self.command(Command::Counters(reply));
+        // Empty when the data plane has ended.
+        let counters = counters.await.unwrap_or_default();
+        let containers = self
+            .lock()
+            .await
+            .containers
+            .values()
+            .filter(|container| container.link.is_some())
+            .count();
+        Network {
+            name: self.name.clone(),
+            options: self.options.clone(),
+            subnet: self.subnet,
+            gateway: self.gateway,
+            why: self.why.clone(),
+            uplink: "tap".to_owned(),
+            helper_pid: std::process::id().cast_signed(),
+            agent_pid: self.agent.pid(),
+            containers,
+            counters: counters
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    /// The bridge as the kernel shows it.
+    pub(super) async fn bridge(&self) -> Result<Bridge, Failure> {
+        let agent = Arc::clone(&self.agent);
+        let view = blocking(move || agent.bridge().map_err(Failure::failed)).await?;
+        Ok(Bridge {
+            name: self.name.clone(),
+            id: view.id,
+            stp: view.stp,
+            interfaces: view.interfaces,
+        })
+    }
+
+    /// Lines of `ps`, youngest first as Docker lists them.
+    pub(super) async fn list(&self, all: bool) -> Vec<ContainerSummary> {
+        let state = self.lock().await;
+        let listed = state
+            .containers
+            .values()
+            .filter(|container| all || container.state.status == Status::Running);
+        let mut lines: Vec<ContainerSummary> = listed.map(|container| container.summary()).collect();
+        lines.sort_by(|a, b| {
+            b.state
+                .created_at
+                .cmp(&a.state.created_at)
+                .then_with(|| a.name.cmp(&b.name))
+        });
+        lines
+    }
+
+    /// A container's ports.
+    pub(super) async fn ports(&self, name: &str) -> Result<Vec<PortMapping>, Failure> {
+        find(&*self.lock().await, name).map(|container| container.ports())
+    }
+
+    /// Docker's document about a container.
+    pub(super) async fn inspect(&self, name: &str) -> Result<Inspect, Failure> {
+        let state = self.lock().await;
+        let container = find(&state, name)?;
+        Ok(super::inspect::document(self, container))
+    }
+}

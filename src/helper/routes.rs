@@ -1,0 +1,125 @@
+//! The API's paths, each one line to the supervisor's method; [`crate::api::client::Client`] asks for the same.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::failure::Failure;
+use super::supervisor::Supervisor;
+use crate::api::inspect::Inspect;
+use crate::api::types::{
+    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, PortMapping, PortSpecs, StartContainer,
+    Stop,
+};
+
+/// The whole API.
+pub(super) fn router(supervisor: Arc<Supervisor>) -> Router {
+    Router::new()
+        .route("/network", get(network))
+        .route("/network/down", post(down))
+        .route("/bridge", get(bridge))
+        .route("/containers", get(containers).post(create))
+        .route("/containers/{name}", get(inspect))
+        .route("/containers/{name}/start", post(start))
+        .route("/containers/{name}/exited", post(exited))
+        .route("/containers/{name}/stop", post(stop))
+        .route("/containers/{name}/wait", post(wait))
+        .route("/containers/{name}/detach", post(detach))
+        .route("/containers/{name}/remove", post(remove))
+        .route("/containers/{name}/ports", get(ports))
+        .route("/containers/{name}/publish", post(publish))
+        .route("/containers/{name}/unpublish", post(unpublish))
+        .fallback(async || Failure::unknown("no such path in this version's API"))
+        .with_state(supervisor)
+}
+
+type Shared = State<Arc<Supervisor>>;
+type Answer<Body> = Result<Json<Body>, Failure>;
+
+/// A JSON body whose errors are told like every other.
+struct Body<Content>(Content);
+
+impl<Content: DeserializeOwned, Context: Send + Sync> FromRequest<Context> for Body<Content> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, context: &Context) -> Result<Self, Failure> {
+        let body: Result<Json<Content>, JsonRejection> = Json::from_request(request, context).await;
+        body.map(|Json(content)| Self(content))
+            .map_err(|rejection| Failure::bad(rejection.body_text()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Which {
+    #[serde(default)]
+    all: bool,
+}
+
+async fn network(State(supervisor): Shared) -> Answer<Network> {
+    Ok(Json(supervisor.network().await))
+}
+
+async fn down(State(supervisor): Shared, Body(Force { force }): Body<Force>) -> Answer<()> {
+    supervisor.down(force).await.map(Json)
+}
+
+async fn bridge(State(supervisor): Shared) -> Answer<Bridge> {
+    supervisor.bridge().await.map(Json)
+}
+
+async fn containers(State(supervisor): Shared, Query(Which { all }): Query<Which>) -> Answer<Vec<ContainerSummary>> {
+    Ok(Json(supervisor.list(all).await))
+}
+
+async fn create(State(supervisor): Shared, Body(container): Body<CreateContainer>) -> Answer<Created> {
+    supervisor.create(container).await.map(Json)
+}
+
+async fn inspect(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Inspect> {
+    supervisor.inspect(&name).await.map(Json)
+}
+
+async fn start(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<StartContainer>) -> Answer<()> {
+    supervisor.attach(&name, body).await.map(Json)
+}
+
+async fn exited(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<Exited>) -> Answer<()> {
+    supervisor.exited(&name, body.code).await.map(Json)
+}
+
+async fn stop(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<Stop>) -> Answer<()> {
+    supervisor.stop(&name, body.timeout).await.map(Json)
+}
+
+async fn wait(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Exited> {
+    supervisor.wait(&name).await.map(|code| Json(Exited { code }))
+}
+
+async fn detach(State(supervisor): Shared, Path(name): Path<String>) -> Answer<()> {
+    supervisor.detach(&name).await.map(Json)
+}
+
+async fn remove(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<Force>) -> Answer<()> {
+    supervisor.remove(&name, body.force).await.map(Json)
+}
+
+async fn ports(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Vec<PortMapping>> {
+    supervisor.ports(&name).await.map(Json)
+}
+
+async fn publish(
+    State(supervisor): Shared,
+    Path(name): Path<String>,
+    Body(body): Body<PortSpecs>,
+) -> Answer<Vec<PortMapping>> {
+    supervisor.publish(&name, &body.specs).await.map(Json)
+}
+
+async fn unpublish(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<PortSpecs>) -> Answer<()> {
+    supervisor.unpublish(&name, &body.specs).await.map(Json)
+}

@@ -1,0 +1,188 @@
+//! The helper's main: from an [`Errand`] on its standard input to a network that serves, and back to nothing.
+//!
+//! Readiness is told on standard output, one [`Outcome`] in JSON, after the last thing that can fail; then the stream
+//! is closed, so that whoever waits for its end is not kept.
+
+use std::fs::Permissions;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::place::{Place, Root};
+use super::routes;
+use super::state::{self, Lock};
+use super::supervisor::{StartError, Supervisor};
+use crate::api::listener::OwnerListener;
+use crate::api::types::NetworkOptions;
+use crate::sys::descriptors;
+
+/// What a helper is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Errand {
+    /// The directory of all networks.
+    pub root: PathBuf,
+    /// The network's name.
+    pub network: String,
+    /// Its settings.
+    pub options: NetworkOptions,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The network serves.
+    Ready,
+    /// Another helper has it.
+    AlreadyRunning,
+    /// One line that says what to do.
+    Failed(String),
+}
+
+/// The hidden command `helper`: reads its errand, answers, serves in the background.
+pub fn main() -> ExitCode {
+    if let Err(error) = descriptors::close_inherited(&[]) {
+        return report_failure(&error);
+    }
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+    // EPERM: we lead a process group already, which does as well.
+    let _ = nix::unistd::setsid();
+    let mut errand = Vec::new();
+    let errand = io::stdin()
+        .read_to_end(&mut errand)
+        .and_then(|_| Ok(serde_json::from_slice(&errand)?));
+    match errand {
+        Ok(errand) => run(&errand, report),
+        Err(error) => report_failure(&error),
+    }
+}
+
+/// Serves a network until it is told to end; `report` hears how the start went, once.
+pub fn run(errand: &Errand, report: impl FnOnce(&Outcome)) -> ExitCode {
+    let root = Root::choose(Some(&errand.root), None);
+    let place = root.place(&errand.network);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report_failure(&error),
+    };
+    runtime.block_on(async {
+        let lock = match take_lock(&place).await {
+            Ok(Some(lock)) => lock,
+            Ok(None) => {
+                report(&Outcome::AlreadyRunning);
+                return ExitCode::FAILURE;
+            }
+            Err(error) => return report_failure(&error),
+        };
+        raise_descriptor_limit();
+        let served = match begin(errand, &root, &place).await {
+            Ok((supervisor, listener)) => {
+                report(&Outcome::Ready);
+                tracing::info!(network = errand.network, "ready");
+                serve(supervisor, listener, &place).await
+            }
+            Err(error) => {
+                report(&Outcome::Failed(error.to_string()));
+                Err(error)
+            }
+        };
+        state::clear(&place, lock);
+        match served {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(%error, "ended");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+async fn begin(errand: &Errand, root: &Root, place: &Place) -> Result<(Arc<Supervisor>, UnixListener), StartError> {
+    let supervisor = Supervisor::start(root, place, &errand.network, &errand.options).await?;
+    // A helper that was killed left its socket; we hold the lock, so it is nobody's.
+    let socket = place.socket();
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).and_then(|listener| {
+        std::fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
+        Ok(listener)
+    });
+    match listener {
+        Ok(listener) => Ok((supervisor, listener)),
+        Err(source) => {
+            supervisor.end().await;
+            Err(StartError::Socket { path: socket, source })
+        }
+    }
+}
+
+async fn serve(supervisor: Arc<Supervisor>, listener: UnixListener, place: &Place) -> Result<(), StartError> {
+    let owner = nix::unistd::Uid::effective().as_raw();
+    let app = routes::router(Arc::clone(&supervisor));
+    let server = tokio::spawn(axum::serve(OwnerListener::new(listener, owner), app).into_future());
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("terminated by a signal"),
+        _ = interrupt.recv() => tracing::info!("interrupted"),
+        reason = supervisor.ending() => tracing::info!(reason, "ending"),
+    }
+    // From here on a new command finds no socket and starts a helper of its own.
+    let _ = std::fs::remove_file(place.socket());
+    supervisor.end().await;
+    // Answers that are on their way get a moment to leave.
+    tokio::time::sleep(LAST_ANSWERS).await;
+    server.abort();
+    Ok(())
+}
+
+/// Takes the network's lock; a probe of another command may hold it for an instant.
+async fn take_lock(place: &Place) -> io::Result<Option<Lock>> {
+    for _ in 0..LOCK_TRIES {
+        if let Some(lock) = Lock::take(&place.lock())? {
+            return Ok(Some(lock));
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Ok(None)
+}
+
+/// Every flow costs a descriptor: take what the hard limit allows.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
+}
+
+fn report(outcome: &Outcome) {
+    let mut stdout = io::stdout();
+    // Nobody listens any more: then nobody needs to know.
+    let _ = serde_json::to_writer(&mut stdout, outcome)
+        .map_err(io::Error::from)
+        .and_then(|()| stdout.flush());
+    descriptors::silence_standard_streams();
+}
+
+fn report_failure(error: &dyn std::fmt::Display) -> ExitCode {
+    report(&Outcome::Failed(error.to_string()));
+    ExitCode::FAILURE
+}
+
+/// How often, and how long apart, the lock is tried.
+const LOCK_TRIES: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(4);
+
+/// How long answers may take to leave before the socket's connections are cut.
+const LAST_ANSWERS: Duration = Duration::from_millis(20);

@@ -1,0 +1,385 @@
+//! The supervisor of one network: what exists, who holds what, and in which order things come and go.
+//!
+//! All of a network's state is behind one lock; whatever takes time (the agent, a container that is being stopped)
+//! happens on other threads or between two holds of the lock. This file makes and ends the network;
+//! [`lifecycle`](super::lifecycle) takes containers through their lives and [`queries`](super::queries) answers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnetwork::{IpNetwork, Ipv4Network};
+use tokio::sync::{Mutex, MutexGuard, Notify, mpsc, watch};
+
+use super::container::Container;
+use super::driver::{self, Command, DriverHandle, Event};
+use super::failure::Failure;
+use super::place::{Place, Root};
+use super::state::{self, Lock, Saved};
+use crate::api::types::{NetworkOptions, Status};
+use crate::host::resolver::{Resolver, ResolverConfig, Source};
+use crate::netns::{
+    Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkTap, Watch, host_facts,
+};
+use crate::network::facts::HostFacts;
+use crate::network::name;
+use crate::network::pool::AddressPool;
+use crate::network::publications::{AutoPorts, Publications, parse_reserved};
+use crate::network::subnet::{self, Choice, NoFreeSubnet, Occupied, SubnetError};
+use crate::stack::{Config, UplinkCapabilities};
+use crate::sys::pidfd::PidFd;
+use crate::sys::random;
+use crate::sys::tun::OffloadBits;
+use crate::uplink::tap::Tap;
+
+/// One running network.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(super) name: String,
+    pub(super) options: NetworkOptions,
+    pub(super) subnet: Ipv4Network,
+    pub(super) gateway: Ipv4Addr,
+    pub(super) why: String,
+    pub(super) place: Place,
+    pub(super) agent: Arc<Agent>,
+    pub(super) driver: std::sync::Mutex<DriverHandle>,
+    state: Mutex<State>,
+    /// Why the network ends, once it does.
+    ending: watch::Sender<Option<&'static str>>,
+    /// Something has left; whoever waits for emptiness looks again.
+    pub(super) left: Notify,
+}
+
+/// What changes while a network runs.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) containers: BTreeMap<String, Container>,
+    pub(super) pool: AddressPool,
+    pub(super) publications: Publications,
+    pub(super) automatic: AutoPorts,
+    pub(super) last_publish: u32,
+}
+
+/// Why a network did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The name is no name.
+    #[error(transparent)]
+    Name(#[from] name::NameError),
+    /// No subnet is left.
+    #[error(transparent)]
+    NoSubnet(#[from] NoFreeSubnet),
+    /// The subnet asked for can't be had.
+    #[error("--subnet: {0}")]
+    Subnet(#[from] SubnetError),
+    /// The uplink asked for is unknown.
+    #[error("--uplink {0} is not available: this version knows auto and tap")]
+    Uplink(String),
+    /// IPv6 was asked for.
+    #[error("--subnet6 is not available: this version carries IPv4 only; leave it out or say --subnet6 none")]
+    Ipv6,
+    /// What the host uses could not be learnt.
+    #[error(transparent)]
+    Facts(#[from] HostFactsError),
+    /// The user namespace asked for can't be entered.
+    #[error("--userns: {0}")]
+    UserNamespace(#[from] OpenError),
+    /// Isolation or bridge could not be made.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The API's socket could not be bound.
+    #[error("cannot listen on {}: {source}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The kernel refused something ordinary.
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Supervisor {
+    /// Builds the network: subnet, agent with bridge, data plane, resolver.
+    pub async fn start(
+        root: &Root,
+        place: &Place,
+        network: &str,
+        options: &NetworkOptions,
+    ) -> Result<Arc<Self>, StartError> {
+        name::check_network(network)?;
+        if !matches!(options.uplink.as_str(), "auto" | "tap") {
+            return Err(StartError::Uplink(options.uplink.clone()));
+        }
+        if options.subnet6.is_some() {
+            return Err(StartError::Ipv6);
+        }
+        let facts = host_facts(Path::new(RESOLV_CONF)).await?;
+        let choice = claim_subnet(root, place, network, options, &facts)?;
+        for warning in &choice.warnings {
+            tracing::warn!("{warning}");
+        }
+        let pool = AddressPool::new(choice.subnet)?;
+        let gateway = pool.gateway();
+        let (agent, tap) = spawn_agent(network, options).await?;
+        let config = Config::new(
+            gateway.mac,
+            gateway.address,
+            choice.subnet.prefix(),
+            options.mtu,
+            options.host_access.clone(),
+            capabilities(tap.offload),
+        );
+        let (events, receiver) = driver::Events::channel();
+        let tap = Tap::new(tap.fd)?;
+        let driver = driver::spawn(config, random::seed()?, Box::new(tap), events)?;
+        let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+        let supervisor = Arc::new(Self {
+            name: network.to_owned(),
+            options: options.clone(),
+            subnet: choice.subnet,
+            gateway: gateway.address,
+            why: choice.why,
+            place: place.clone(),
+            agent: Arc::new(agent),
+            driver: std::sync::Mutex::new(driver),
+            state: Mutex::new(State {
+                containers: BTreeMap::new(),
+                pool,
+                publications: Publications::default(),
+                automatic: AutoPorts::new(parse_reserved(&reserved)),
+                last_publish: 0,
+            }),
+            ending: watch::channel(None).0,
+            left: Notify::new(),
+        });
+        tokio::spawn(hear(Arc::clone(&supervisor), receiver, resolver(options)));
+        tokio::spawn(guard(Arc::clone(&supervisor)));
+        Ok(supervisor)
+    }
+
+    /// The reason, when the network is to end.
+    pub async fn ending(&self) -> &'static str {
+        let mut ending = self.ending.subscribe();
+        loop {
+            if let Some(reason) = *ending.borrow_and_update() {
+                return reason;
+            }
+            if ending.changed().await.is_err() {
+                return "forgotten";
+            }
+        }
+    }
+
+    /// Takes everything down: containers, agent with bridge, data plane.
+    pub async fn end(self: &Arc<Self>) {
+        self.conclude("ended");
+        let ids: Vec<String> = self.lock().await.containers.keys().cloned().collect();
+        for id in &ids {
+            self.kill(id).await;
+        }
+        for id in &ids {
+            self.release(id, KILLED).await;
+        }
+        // Before its uplink goes.
+        self.driver().stop();
+        let agent = Arc::clone(&self.agent);
+        let ended = tokio::task::spawn_blocking(move || agent.shutdown()).await;
+        if let Ok(Err(error)) = ended {
+            tracing::warn!(%error, "the agent did not end by itself");
+        }
+    }
+
+    /// Asks the network to end, unless containers are attached and nobody insists.
+    pub(super) async fn down(&self, force: bool) -> Result<(), Failure> {
+        let state = self.lock().await;
+        let attached: Vec<&str> = state
+            .containers
+            .values()
+            .filter(|container| container.state.status != Status::Exited)
+            .map(|container| container.name.as_str())
+            .collect();
+        if !force && !attached.is_empty() {
+            return Err(Failure::conflict(format!(
+                "network {} has containers attached ({}); end them first or say --force",
+                self.name,
+                attached.join(", ")
+            )));
+        }
+        self.conclude("down");
+        Ok(())
+    }
+
+    /// Ends a network that a command started in passing, once nothing is left in it.
+    pub(super) fn end_if_idle(&self, state: &State) {
+        if self.options.transient && state.containers.is_empty() {
+            self.conclude("the last container has left");
+        }
+    }
+
+    /// Says why the network ends; the first reason stays.
+    pub(super) fn conclude(&self, reason: &'static str) {
+        self.ending.send_if_modified(|ending| {
+            let first = ending.is_none();
+            ending.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Whether new containers are still welcome.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.borrow().is_some()
+    }
+
+    pub(super) async fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().await
+    }
+
+    pub(super) fn driver(&self) -> std::sync::MutexGuard<'_, DriverHandle> {
+        // Nothing panics while it is held; if something did, sending is still sound.
+        self.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn command(&self, command: Command) {
+        self.driver().send(command);
+    }
+}
+
+/// Finds or checks the subnet and writes it down, while no other network of this user does the same.
+fn claim_subnet(
+    root: &Root,
+    place: &Place,
+    network: &str,
+    options: &NetworkOptions,
+    facts: &HostFacts,
+) -> Result<Choice, StartError> {
+    let lock = Lock::wait(&root.path().join(".subnets"))?;
+    let claimed = choose_subnet(root, network, options, facts).and_then(|choice| {
+        let saved = Saved {
+            name: network.to_owned(),
+            options: options.clone(),
+            subnet: choice.subnet,
+            helper_pid: std::process::id().cast_signed(),
+        };
+        state::save(place, &saved)?;
+        Ok(choice)
+    });
+    lock.remove();
+    claimed
+}
+
+fn choose_subnet(
+    root: &Root,
+    network: &str,
+    options: &NetworkOptions,
+    facts: &HostFacts,
+) -> Result<Choice, StartError> {
+    let others: Vec<Occupied> = state::running(root)
+        .into_iter()
+        .filter(|saved| saved.name != network)
+        .map(|saved| Occupied {
+            name: saved.name,
+            subnet: IpNetwork::V4(saved.subnet),
+        })
+        .collect();
+    let Some(subnet) = options.subnet else {
+        return Ok(subnet::choose(facts, &others)?);
+    };
+    subnet::check(IpNetwork::V4(subnet), facts, &others)?;
+    Ok(Choice {
+        subnet,
+        why: "given with --subnet".to_owned(),
+        warnings: Vec::new(),
+    })
+}
+
+async fn spawn_agent(network: &str, options: &NetworkOptions) -> Result<(Agent, UplinkTap), StartError> {
+    let spec = NetworkSpec {
+        name: network.to_owned(),
+        mtu: options.mtu,
+        icc: options.icc,
+        offload: OffloadBits::ALL,
+    };
+    let userns = options.userns.as_deref().map(Namespace::user_at).transpose()?;
+    let spawned = tokio::task::spawn_blocking(move || Agent::spawn(Path::new(SELF), &spec, userns.as_ref())).await;
+    Ok(spawned.map_err(io::Error::other)??)
+}
+
+/// The host's resolvers, or those that were asked for; answers fit a frame to the container.
+fn resolver(options: &NetworkOptions) -> Resolver {
+    let upstreams = match options.dns.as_slice() {
+        [] => Source::File(RESOLV_CONF.into()),
+        given => Source::Fixed(given.iter().map(|address| SocketAddr::new(*address, DNS)).collect()),
+    };
+    Resolver::new(ResolverConfig {
+        upstreams,
+        max_udp: usize::from(options.mtu).saturating_sub(IP_AND_UDP_HEADERS),
+    })
+}
+
+fn capabilities(offload: OffloadBits) -> UplinkCapabilities {
+    UplinkCapabilities {
+        checksum: offload.checksum,
+        tso4: offload.tso4,
+        tso6: offload.tso6,
+    }
+}
+
+/// Hears what the driver has to say until it ends.
+async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>, resolver: Resolver) {
+    let resolver = Arc::new(resolver);
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Query { client, message } => {
+                let (supervisor, resolver) = (Arc::clone(&supervisor), Arc::clone(&resolver));
+                tokio::spawn(async move {
+                    if let Some(message) = resolver.query_udp(message).await {
+                        supervisor.command(Command::Answer { client, message });
+                    }
+                });
+            }
+            Event::Stream(stream) => {
+                let resolver = Arc::clone(&resolver);
+                match tokio::net::UnixStream::from_std(stream) {
+                    Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(stream).await })),
+                    Err(error) => tracing::warn!(%error, "a DNS connection was lost"),
+                }
+            }
+            Event::Stopped => break,
+        }
+    }
+    supervisor.conclude("the data plane has ended");
+}
+
+/// Ends the network with its agent.
+async fn guard(supervisor: Arc<Supervisor>) {
+    let gone = match PidFd::open(supervisor.agent.pid()) {
+        Ok(process) => Watch::Process(process).gone().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = gone {
+        tracing::error!(%error, "the agent cannot be watched");
+    }
+    supervisor.conclude("the agent has ended");
+}
+
+/// The exit code of what SIGKILL ended: 128 + 9.
+pub(super) const KILLED: i32 = 137;
+
+/// Our own binary, also after an update has replaced its file.
+pub(super) const SELF: &str = "/proc/self/exe";
+
+/// RFC 1035 section 4.2.
+const DNS: u16 = 53;
+
+/// IPv4 without options (RFC 791 section 3.1) and UDP (RFC 768).
+const IP_AND_UDP_HEADERS: usize = 20 + 8;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// How long a command that was killed may take to be gone.
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(2);
