@@ -1,0 +1,126 @@
+//! `up`, `down` and `network create|rm`: the network itself.
+
+use std::fs::File;
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::{Failed, collect};
+use crate::api::client::Client;
+use crate::api::types::{Force, NetworkOptions};
+use crate::cli::args::{Create, Down, NetworkRemove, Settings, Up};
+use crate::cli::session::{Session, SessionError};
+use crate::helper::start::{self, Errand, Outcome};
+use crate::helper::state;
+use crate::sys::pidfd::PidFd;
+use crate::sys::process;
+
+/// `up`: fine when the network runs already with the same settings.
+pub(super) fn up(session: &Session, up: &Up) -> Result<ExitCode, Failed> {
+    if up.foreground {
+        return foreground(session, up);
+    }
+    ensure(session, &up.settings)?;
+    signal_ready(up.ready_fd)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `down`: returns when nothing is left.
+pub(super) fn down(session: &Session, down: &Down) -> Result<ExitCode, Failed> {
+    match end(session, down.force) {
+        Err(Failed::Session(SessionError::NotRunning(name))) => {
+            // Asked for and already so; a script's second `down` is no error.
+            tracing::info!("network {name} was not running");
+            Ok(ExitCode::SUCCESS)
+        }
+        outcome => outcome.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// `network create`: a network that is not there yet.
+pub(super) fn create(session: &Session, create: &Create) -> Result<ExitCode, Failed> {
+    let session = session.sibling(&create.name);
+    if state::is_running(&session.place()) {
+        return Err(Failed::said(format!(
+            "network {0} is there already; see `gangplank network inspect {0}`",
+            create.name
+        )));
+    }
+    session.start(&create.settings.options())?;
+    super::print(&create.name)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `network rm`: `down` by name, for networks without containers.
+pub(super) fn remove(session: &Session, remove: &NetworkRemove) -> Result<ExitCode, Failed> {
+    collect(&remove.names, |name| {
+        end(&session.sibling(name), false)?;
+        super::print(name)
+    })
+}
+
+fn ensure(session: &Session, settings: &Settings) -> Result<(), Failed> {
+    let options = settings.options();
+    let running = session.ask_or_start(&options, Client::network)?;
+    let differences = settings.differences(&running.options);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Failed::said(format!(
+        "network {} runs with other settings: {}; take it down first or choose another --network",
+        session.network(),
+        differences.join(", ")
+    )))
+}
+
+fn foreground(session: &Session, up: &Up) -> Result<ExitCode, Failed> {
+    session.root().make().map_err(SessionError::from)?;
+    session.place().make().map_err(SessionError::from)?;
+    let errand = errand(session, up.settings.options());
+    let mut failed = None;
+    let code = start::run(&errand, |outcome| match outcome {
+        Outcome::Ready => failed = signal_ready(up.ready_fd).err(),
+        Outcome::AlreadyRunning => {
+            failed = Some(Failed::said(format!(
+                "network {0} runs already; take it down first: gangplank down",
+                session.network()
+            )));
+        }
+        Outcome::Failed(message) => failed = Some(Failed::said(message.clone())),
+    });
+    failed.map_or(Ok(code), Err)
+}
+
+fn errand(session: &Session, options: NetworkOptions) -> Errand {
+    Errand {
+        root: session.root().path().to_owned(),
+        network: session.network().to_owned(),
+        options,
+    }
+}
+
+/// Asks a network to end and waits until its helper has.
+fn end(session: &Session, force: bool) -> Result<(), Failed> {
+    let network = session.ask(|client| client.network())?;
+    let helper = PidFd::open(network.helper_pid);
+    session.ask(|client| client.down(Force { force }))?;
+    if let Ok(helper) = helper
+        && !helper.wait_ended(END_PATIENCE_MS)?
+    {
+        return Err(Failed::said(format!(
+            "the helper (pid {}) does not end; see {}",
+            network.helper_pid,
+            session.place().log().display()
+        )));
+    }
+    Ok(())
+}
+
+/// Writes the one byte that whoever holds the other end waits for.
+fn signal_ready(fd: Option<i32>) -> Result<(), Failed> {
+    let Some(fd) = fd else { return Ok(()) };
+    let told = process::adopt(fd).and_then(|fd| File::from(fd).write_all(b"1"));
+    told.map_err(|error| Failed::said(format!("--ready-fd {fd}: {error}")))
+}
+
+/// Longer than stopping every container may take, in milliseconds.
+const END_PATIENCE_MS: u16 = 30_000;

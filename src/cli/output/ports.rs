@@ -1,0 +1,233 @@
+//! Ports: the PORTS column of `ps`, and the lines of `port`.
+//!
+//! The column is `DisplayablePorts` of docker/cli: runs of exposed ports and of ports published on their own number are
+//! written as ranges, ports published on another number follow one by one.
+
+use std::cmp::Reverse;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::api::types::PortMapping;
+use crate::network::ports::ContainerPort;
+
+/// `port NAME PORT` of a port that is not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no public port '{port}' published for {container}")]
+pub struct NoPublicPort {
+    port: ContainerPort,
+    container: String,
+}
+
+/// What `port` prints: `80/tcp -> 0.0.0.0:8080` for each published port, or with `wanted` the host's side only.
+pub fn port(container: &str, mappings: &[PortMapping], wanted: Option<ContainerPort>) -> Result<String, NoPublicPort> {
+    let Some(wanted) = wanted else {
+        return Ok(port_lines(mappings));
+    };
+    let mut of_port = mappings.to_vec();
+    of_port.retain(|mapping| mapping.container_port == wanted.port && mapping.protocol == wanted.protocol.to_string());
+    let addresses: String = published(&of_port)
+        .iter()
+        .map(|(_, host)| format!("{host}\n"))
+        .collect();
+    if addresses.is_empty() {
+        return Err(NoPublicPort {
+            port: wanted,
+            container: container.to_owned(),
+        });
+    }
+    Ok(addresses)
+}
+
+/// A line for each binding; also what `publish` prints of those it made.
+pub fn port_lines(mappings: &[PortMapping]) -> String {
+    let line = |(mapping, host): &(&PortMapping, SocketAddr)| {
+        format!("{}/{} -> {host}\n", mapping.container_port, mapping.protocol)
+    };
+    published(mappings).iter().map(line).collect()
+}
+
+/// The published among the ports, in the order of `docker port`: by container port, then IPv4 before IPv6.
+pub fn published(mappings: &[PortMapping]) -> Vec<(&PortMapping, SocketAddr)> {
+    let host = |mapping: &PortMapping| mapping.host.map(|(address, port)| SocketAddr::new(address, port));
+    let mut list: Vec<_> = mappings
+        .iter()
+        .filter_map(|mapping| Some((mapping, host(mapping)?)))
+        .collect();
+    list.sort_by(|(a, a_host), (b, b_host)| {
+        (a.container_port, &a.protocol, a_host).cmp(&(b.container_port, &b.protocol, b_host))
+    });
+    list
+}
+
+/// The PORTS column.
+pub(super) fn column(mappings: &[PortMapping]) -> String {
+    let mut sorted: Vec<_> = mappings.iter().collect();
+    sorted.sort_by_key(|mapping| (mapping.container_port, mapping.host, &mapping.protocol));
+    let (renumbered, same): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|mapping| is_renumbered(mapping));
+    let single = renumbered.iter().map(|mapping| Run::of(mapping).to_string());
+    runs(&same)
+        .iter()
+        .map(Run::to_string)
+        .chain(single)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn is_renumbered(mapping: &PortMapping) -> bool {
+    mapping.host.is_some_and(|(_, port)| port != mapping.container_port)
+}
+
+/// Ports that follow each other with the same address and protocol.
+struct Run<'m> {
+    address: Option<IpAddr>,
+    protocol: &'m str,
+    host_port: u16,
+    first: u16,
+    last: u16,
+}
+
+impl<'m> Run<'m> {
+    fn of(mapping: &'m PortMapping) -> Self {
+        let port = mapping.container_port;
+        let (address, host_port) = mapping.host.unzip();
+        Self {
+            address,
+            protocol: &mapping.protocol,
+            host_port: host_port.unwrap_or(port),
+            first: port,
+            last: port,
+        }
+    }
+
+    /// Whether `next` lengthens this run.
+    fn takes(&mut self, next: &Self) -> bool {
+        let follows = self.address == next.address
+            && self.protocol == next.protocol
+            && self.last.checked_add(1) == Some(next.first);
+        if follows {
+            self.last = next.last;
+        }
+        follows
+    }
+}
+
+impl std::fmt::Display for Run<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let range = |first: u16| {
+            if self.first == self.last {
+                first.to_string()
+            } else {
+                format!("{first}-{}", self.last)
+            }
+        };
+        match self.address {
+            Some(IpAddr::V4(address)) => write!(f, "{address}:{}->", range(self.host_port))?,
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:{}->", range(self.host_port))?,
+            None => {}
+        }
+        write!(f, "{}/{}", range(self.first), self.protocol)
+    }
+}
+
+/// In the order of their first ports; of those with one first port IPv4 before IPv6, and the exposed first of all.
+fn runs<'m>(sorted: &[&'m PortMapping]) -> Vec<Run<'m>> {
+    let mut runs: Vec<Run<'m>> = Vec::new();
+    for mapping in sorted {
+        let next = Run::of(mapping);
+        if !runs.iter_mut().any(|run| run.takes(&next)) {
+            runs.push(next);
+        }
+    }
+    runs.sort_by_key(|run| (run.first, run.address, Reverse(run.last)));
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `[HOST:PORT->]PORT/PROTO`, as the column writes it.
+    fn mapping(text: &str) -> PortMapping {
+        let (host, container) = text
+            .split_once("->")
+            .map_or((None, text), |(host, container)| (Some(host), container));
+        let container: ContainerPort = container.parse().unwrap();
+        let host = host.map(|host| host.parse::<SocketAddr>().unwrap());
+        PortMapping {
+            container_port: container.port,
+            protocol: container.protocol.to_string(),
+            host: host.map(|host| (host.ip(), host.port())),
+        }
+    }
+
+    fn mappings(texts: &[&str]) -> Vec<PortMapping> {
+        texts.iter().map(|text| mapping(text)).collect()
+    }
+
+    #[test]
+    fn the_column() {
+        for (given, expected) in [
+            (vec![], ""),
+            (vec!["80/tcp"], "80/tcp"),
+            (
+                vec!["[::]:8080->80/tcp", "0.0.0.0:8080->80/tcp"],
+                "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp",
+            ),
+            (vec!["80/tcp", "443/tcp", "53/udp"], "53/udp, 80/tcp, 443/tcp"),
+            (vec!["101/tcp", "100/tcp", "102/tcp", "104/tcp"], "100-102/tcp, 104/tcp"),
+            (vec!["100/tcp", "101/udp"], "100/tcp, 101/udp"),
+            (
+                vec![
+                    "0.0.0.0:8001->8001/tcp",
+                    "0.0.0.0:8000->8000/tcp",
+                    "0.0.0.0:8002->8002/tcp",
+                ],
+                "0.0.0.0:8000-8002->8000-8002/tcp",
+            ),
+            (
+                vec![
+                    "0.0.0.0:80->80/tcp",
+                    "[::]:80->80/tcp",
+                    "0.0.0.0:81->81/tcp",
+                    "[::]:81->81/tcp",
+                ],
+                "0.0.0.0:80-81->80-81/tcp, [::]:80-81->80-81/tcp",
+            ),
+            (
+                vec!["0.0.0.0:49153->80/tcp", "443/tcp", "127.0.0.1:90->90/udp"],
+                "127.0.0.1:90->90/udp, 443/tcp, 0.0.0.0:49153->80/tcp",
+            ),
+            (vec!["65535/tcp", "1/tcp"], "1/tcp, 65535/tcp"),
+        ] {
+            assert_eq!(column(&mappings(&given)), expected);
+        }
+    }
+
+    #[test]
+    fn port_prints_what_docker_prints() {
+        let web = mappings(&[
+            "[::]:8080->80/tcp",
+            "0.0.0.0:8080->80/tcp",
+            "443/tcp",
+            "127.0.0.1:53->53/udp",
+            "0.0.0.0:9->100/tcp",
+        ]);
+        let asked = |wanted: &str| port("web", &web, Some(wanted.parse().unwrap()));
+        let all = "53/udp -> 127.0.0.1:53\n80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n100/tcp -> 0.0.0.0:9\n";
+        assert_eq!(port("web", &web, None).as_deref(), Ok(all));
+        assert_eq!(asked("80").as_deref(), Ok("0.0.0.0:8080\n[::]:8080\n"));
+        assert_eq!(asked("53/udp").as_deref(), Ok("127.0.0.1:53\n"));
+        assert_eq!(
+            asked("81").unwrap_err().to_string(),
+            "no public port '81/tcp' published for web"
+        );
+        assert_eq!(
+            asked("443").unwrap_err().to_string(),
+            "no public port '443/tcp' published for web"
+        );
+        assert_eq!(
+            asked("80/udp").unwrap_err().to_string(),
+            "no public port '80/udp' published for web"
+        );
+        assert_eq!(port("web", &[], None).as_deref(), Ok(""));
+    }
+}

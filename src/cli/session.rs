@@ -1,0 +1,184 @@
+//! A command's way to its network: the running helper, or one that is started for it.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::api::client::{Client, ClientError};
+use crate::api::types::NetworkOptions;
+use crate::helper::place::{Place, PlaceError, Root};
+use crate::helper::start::{Errand, Outcome};
+
+/// Where a command's network is, or would be.
+#[derive(Debug)]
+pub(super) struct Session {
+    root: Root,
+    network: String,
+}
+
+/// Why there is no helper to talk to.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    /// The network's directory can't be used.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// A helper could not be run at all.
+    #[error("cannot start a helper: {0}")]
+    Spawn(io::Error),
+    /// It said why.
+    #[error("{0}")]
+    Refused(String),
+    /// It ended without a word.
+    #[error("the helper ended before it was ready; see {}", .0.display())]
+    Died(PathBuf),
+    /// The request itself.
+    #[error(transparent)]
+    Request(#[from] ClientError),
+    /// No network, hence no containers.
+    #[error("no such container: {container} (network {network} is not running)")]
+    NoContainer {
+        /// What was asked for.
+        container: String,
+        /// Where.
+        network: String,
+    },
+    /// No network, and the command is none that starts one.
+    #[error("no network {0} is running; start it with `gangplank up`")]
+    NotRunning(String),
+}
+
+impl Session {
+    /// The network `network` below `root`.
+    pub(super) fn new(root: Root, network: &str) -> Self {
+        Self {
+            root,
+            network: network.to_owned(),
+        }
+    }
+
+    /// Another network of the same user.
+    pub(super) fn sibling(&self, network: &str) -> Self {
+        Self::new(self.root.clone(), network)
+    }
+
+    /// The directory of all networks.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The network's name.
+    pub(super) fn network(&self) -> &str {
+        &self.network
+    }
+
+    /// The network's directory.
+    pub(super) fn place(&self) -> Place {
+        self.root.place(&self.network)
+    }
+
+    /// Asks the running helper; an error when there is none.
+    pub(super) fn ask<Answer>(
+        &self,
+        request: impl FnOnce(&Client) -> Result<Answer, ClientError>,
+    ) -> Result<Answer, SessionError> {
+        let client = Client::new(&self.place().socket()).map_err(SessionError::Spawn)?;
+        request(&client).map_err(|error| match error {
+            ClientError::Unreachable { .. } => SessionError::NotRunning(self.network.clone()),
+            ClientError::Refused { .. } | ClientError::Strange(_) => error.into(),
+        })
+    }
+
+    /// Asks the running helper about a container; without a helper there is no such container.
+    pub(super) fn ask_about<Answer>(
+        &self,
+        container: &str,
+        request: impl FnOnce(&Client) -> Result<Answer, ClientError>,
+    ) -> Result<Answer, SessionError> {
+        let answer = self.ask(request);
+        if let Err(SessionError::NotRunning(network)) = answer {
+            return Err(SessionError::NoContainer {
+                container: container.to_owned(),
+                network,
+            });
+        }
+        answer
+    }
+
+    /// Asks the running helper, or one that is started with `options` for the purpose.
+    ///
+    /// A helper that is about to go (its last container has left) counts as gone.
+    pub(super) fn ask_or_start<Answer>(
+        &self,
+        options: &NetworkOptions,
+        request: impl Fn(&Client) -> Result<Answer, ClientError>,
+    ) -> Result<Answer, SessionError> {
+        let client = Client::new(&self.place().socket()).map_err(SessionError::Spawn)?;
+        for _ in 0..STARTS {
+            match request(&client) {
+                Err(error) if error.helper_is_gone() => self.start(options)?,
+                outcome => return outcome.map_err(SessionError::from),
+            }
+        }
+        Ok(request(&client)?)
+    }
+
+    /// Starts a helper and waits until it is ready; fine if another command was quicker.
+    pub(super) fn start(&self, options: &NetworkOptions) -> Result<(), SessionError> {
+        match self.run_helper(options)? {
+            Outcome::Ready => Ok(()),
+            Outcome::AlreadyRunning => {
+                // It is just starting, or just ending; either takes a few milliseconds.
+                sleep(OTHER_HELPER);
+                Ok(())
+            }
+            Outcome::Failed(message) => Err(SessionError::Refused(message)),
+        }
+    }
+
+    fn run_helper(&self, options: &NetworkOptions) -> Result<Outcome, SessionError> {
+        self.root.make()?;
+        let place = self.place();
+        place.make()?;
+        let log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(place.log())
+            .map_err(|source| PlaceError::Unusable {
+                path: place.log(),
+                source,
+            })?;
+        let errand = Errand {
+            root: self.root.path().to_owned(),
+            network: self.network.clone(),
+            options: options.clone(),
+        };
+        let mut helper = Command::new("/proc/self/exe")
+            .args(["helper", &self.network])
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(SessionError::Spawn)?;
+        let mut answer = Vec::new();
+        if let (Some(mut stdin), Some(mut stdout)) = (helper.stdin.take(), helper.stdout.take()) {
+            let body = serde_json::to_vec(&errand).map_err(|error| SessionError::Spawn(error.into()))?;
+            stdin.write_all(&body).map_err(SessionError::Spawn)?;
+            drop(stdin);
+            // The helper closes its end as soon as it is ready, or ends.
+            stdout.read_to_end(&mut answer).map_err(SessionError::Spawn)?;
+        }
+        serde_json::from_slice(&answer).map_err(|_| SessionError::Died(place.log()))
+    }
+}
+
+/// How often a helper is started for one request that keeps finding it gone.
+const STARTS: usize = 20;
+
+/// How long to wait for another command's helper before asking it.
+const OTHER_HELPER: Duration = Duration::from_millis(50);

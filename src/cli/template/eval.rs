@@ -1,0 +1,233 @@
+//! The tree and a value into text.
+
+use serde_json::{Map, Value};
+
+use super::Fault;
+use super::ast::{Base, Command, Node, Operand, Pipeline};
+use super::functions::{self, Function};
+use super::print;
+
+/// Renders `nodes` with `value` as dot and as `$`.
+pub(super) fn render(nodes: &[Node], value: &Value) -> Result<String, Fault> {
+    let mut evaluation = Evaluation {
+        text: String::new(),
+        variables: vec![("$", value.clone())],
+    };
+    evaluation.walk(nodes, value)?;
+    Ok(evaluation.text)
+}
+
+struct Evaluation<'t> {
+    text: String,
+    // The innermost last.
+    variables: Vec<(&'t str, Value)>,
+}
+
+impl<'t> Evaluation<'t> {
+    fn walk(&mut self, nodes: &'t [Node], dot: &Value) -> Result<(), Fault> {
+        nodes.iter().try_for_each(|node| self.node(node, dot))
+    }
+
+    /// A block: what is declared inside ends with it.
+    fn block(&mut self, nodes: &'t [Node], dot: &Value) -> Result<(), Fault> {
+        let scope = self.variables.len();
+        let walked = self.walk(nodes, dot);
+        self.variables.truncate(scope);
+        walked
+    }
+
+    fn node(&mut self, node: &'t Node, dot: &Value) -> Result<(), Fault> {
+        match node {
+            Node::Text(text) => self.text.push_str(text),
+            Node::Print(pipeline) => {
+                let value = self.pipeline(pipeline, dot)?;
+                if pipeline.variables.is_empty() {
+                    self.text.push_str(&print::display(&value));
+                }
+                // A variable set here lives to the end of the block around.
+                self.set(pipeline, &[&value]);
+            }
+            Node::Condition {
+                dot: moves,
+                pipeline,
+                body,
+                otherwise,
+            } => {
+                let scope = self.variables.len();
+                let value = self.pipeline(pipeline, dot)?;
+                self.set(pipeline, &[&value]);
+                match functions::is_true(&value) {
+                    true => self.block(body, if *moves { &value } else { dot })?,
+                    false => self.block(otherwise, dot)?,
+                }
+                self.variables.truncate(scope);
+            }
+            Node::Range {
+                pipeline,
+                body,
+                otherwise,
+            } => self.range(pipeline, body, otherwise, dot)?,
+        }
+        Ok(())
+    }
+
+    fn range(
+        &mut self,
+        pipeline: &'t Pipeline,
+        body: &'t [Node],
+        otherwise: &'t [Node],
+        dot: &Value,
+    ) -> Result<(), Fault> {
+        let value = self.pipeline(pipeline, dot)?;
+        let items = items(&value).ok_or_else(|| {
+            Fault::new(
+                pipeline.at,
+                format!("range cannot iterate over {}", functions::kind(&value)),
+            )
+        })?;
+        if items.is_empty() {
+            return self.block(otherwise, dot);
+        }
+        for (key, item) in items {
+            let scope = self.variables.len();
+            match pipeline.variables.len() {
+                2 => self.set(pipeline, &[&key, item]),
+                _ => self.set(pipeline, &[item]),
+            }
+            self.block(body, item)?;
+            self.variables.truncate(scope);
+        }
+        Ok(())
+    }
+
+    /// Declares the pipeline's variables, or with `=` sets the innermost of each name.
+    fn set(&mut self, pipeline: &'t Pipeline, values: &[&Value]) {
+        for (name, value) in pipeline.variables.iter().zip(values) {
+            let known = self.variables.iter_mut().rev().find(|(known, _)| known == name);
+            match known {
+                Some((_, old)) if pipeline.assign => *old = (*value).clone(),
+                _ => self.variables.push((name, (*value).clone())),
+            }
+        }
+    }
+
+    fn pipeline(&mut self, pipeline: &'t Pipeline, dot: &Value) -> Result<Value, Fault> {
+        let mut piped = None;
+        for command in &pipeline.commands {
+            piped = Some(self.command(command, dot, piped)?);
+        }
+        Ok(piped.unwrap_or_default())
+    }
+
+    fn command(&mut self, command: &'t Command, dot: &Value, piped: Option<Value>) -> Result<Value, Fault> {
+        let Base::Function(function) = command.first.base else {
+            return match command.arguments.first() {
+                Some(argument) => Err(Fault::new(
+                    argument.at,
+                    "what stands before this is no function and takes no argument",
+                )),
+                None => self.operand(&command.first, dot),
+            };
+        };
+        if matches!(function, Function::And | Function::Or) {
+            return self.short_circuit(function, command, dot, piped);
+        }
+        let mut arguments = Vec::new();
+        for operand in &command.arguments {
+            arguments.push(self.operand(operand, dot)?);
+        }
+        arguments.extend(piped);
+        let value = functions::call(function, &arguments).map_err(|message| Fault::new(command.first.at, message))?;
+        descend(value, &command.first)
+    }
+
+    /// `and` and `or` give the argument that decides, and do not look at those after it.
+    fn short_circuit(
+        &mut self,
+        function: Function,
+        command: &'t Command,
+        dot: &Value,
+        piped: Option<Value>,
+    ) -> Result<Value, Fault> {
+        let mut last = None;
+        for operand in &command.arguments {
+            let value = self.operand(operand, dot)?;
+            if functions::is_true(&value) == (function == Function::Or) {
+                return Ok(value);
+            }
+            last = Some(value);
+        }
+        piped.or(last).ok_or_else(|| {
+            Fault::new(
+                command.first.at,
+                format!("{} needs at least one argument", function.name()),
+            )
+        })
+    }
+
+    fn operand(&mut self, operand: &'t Operand, dot: &Value) -> Result<Value, Fault> {
+        let value = match &operand.base {
+            Base::Dot => return path(dot, operand).cloned(),
+            Base::Variable(name) => {
+                let variable = self.variables.iter().rev().find(|(known, _)| known == name);
+                return path(variable.map_or(&Value::Null, |(_, value)| value), operand).cloned();
+            }
+            Base::Literal(value) => value.clone(),
+            Base::Function(function) => {
+                functions::call(*function, &[]).map_err(|message| Fault::new(operand.at, message))?
+            }
+            Base::Parenthesis(pipeline) => self.pipeline(pipeline, dot)?,
+        };
+        descend(value, operand)
+    }
+}
+
+fn descend(value: Value, operand: &Operand) -> Result<Value, Fault> {
+    if operand.fields.is_empty() {
+        Ok(value)
+    } else {
+        path(&value, operand).cloned()
+    }
+}
+
+/// Follows the fields. A key that is missing is an error, as it is in Docker, so that a typing error cannot pass for a value.
+fn path<'v>(start: &'v Value, operand: &Operand) -> Result<&'v Value, Fault> {
+    let mut value = start;
+    for field in &operand.fields {
+        let Value::Object(map) = value else {
+            return Err(Fault::new(
+                operand.at,
+                format!("no field {field} in {}", functions::kind(value)),
+            ));
+        };
+        value = map
+            .get(field)
+            .ok_or_else(|| Fault::new(operand.at, missing(field, map)))?;
+    }
+    Ok(value)
+}
+
+fn missing(field: &str, map: &Map<String, Value>) -> String {
+    let keys: Vec<_> = print::sorted(map).into_iter().map(|(key, _)| key.as_str()).collect();
+    format!("no field {field}: there are {}", keys.join(", "))
+}
+
+/// Keys and elements in Go's order; `None` for what cannot be walked.
+fn items(value: &Value) -> Option<Vec<(Value, &Value)>> {
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::Array(list) => Some(
+            list.iter()
+                .enumerate()
+                .map(|(index, item)| (index.into(), item))
+                .collect(),
+        ),
+        Value::Object(map) => Some(
+            print::sorted(map)
+                .into_iter()
+                .map(|(key, item)| (key.as_str().into(), item))
+                .collect(),
+        ),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}

@@ -1,0 +1,298 @@
+//! Tables: template and text, template and error. Each line of the first table was compared, once, with what
+//! `docker inspect --format` (28.2) prints for the same document; the two differ where Go prints the address of a map.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn document() -> Value {
+    json!({
+        "Id": "b9ffb0800ca5",
+        "Name": "/web",
+        "State": {"Status": "running", "Running": true, "Pid": 4242, "ExitCode": 0},
+        "Config": {"Cmd": ["httpd", "-f"], "Env": [], "Nothing": null, "Hostname": "web"},
+        "NetworkSettings": {
+            "IPAddress": "172.17.0.2",
+            "Ports": {
+                "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "49153"}],
+                "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
+            },
+            "Networks": {"gp0": {"IPAddress": "172.17.0.2"}},
+        },
+    })
+}
+
+fn render(template: &str) -> Result<String, String> {
+    let template: Template = template.parse().map_err(|error: TemplateError| error.to_string())?;
+    template.render(&document()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn renders_as_go_does() {
+    for (template, expected) in RENDERED {
+        assert_eq!(render(template).as_deref(), Ok(*expected), "{template}");
+    }
+}
+
+#[test]
+fn errors_have_a_position() {
+    for (template, expected) in REFUSED {
+        assert_eq!(render(template), Err(format!("template: {expected}")), "{template}");
+    }
+}
+
+#[test]
+fn numbers_look_like_gos() {
+    for (number, expected) in [
+        (json!(1.5), "1.5"),
+        (json!(1e21), "1e+21"),
+        (json!(1e-7), "1e-07"),
+        (json!(1e20), "100000000000000000000"),
+        (json!(u64::MAX), "18446744073709551615"),
+    ] {
+        assert_eq!("{{.}}".parse::<Template>().unwrap().render(&number).unwrap(), expected);
+    }
+}
+
+#[test]
+fn maps_print_and_walk_in_the_order_of_their_keys() {
+    let value = json!({"b": 2, "a": [1, null, "x"], "c": {"z": true}});
+    for (template, expected) in [
+        ("{{.}}", "map[a:[1 <nil> x] b:2 c:map[z:true]]"),
+        ("{{range $k, $v := .}}{{$k}} {{end}}", "a b c "),
+    ] {
+        assert_eq!(template.parse::<Template>().unwrap().render(&value).unwrap(), expected);
+    }
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for (open, close) in [
+        ("{{if .}}", "{{end}}"),
+        ("{{range .}}", "{{end}}"),
+        ("{{if .}}{{else if .}}", "{{end}}"),
+    ] {
+        let deep = open.repeat(10_000) + &close.repeat(10_000);
+        assert!(
+            deep.parse::<Template>()
+                .unwrap_err()
+                .message
+                .contains("nested more than 64 deep")
+        );
+    }
+    let deep = format!("{{{{{}1{}}}}}", "(".repeat(10_000), ")".repeat(10_000));
+    assert!(
+        deep.parse::<Template>()
+            .unwrap_err()
+            .message
+            .contains("nested more than 64 deep")
+    );
+    let allowed = format!("{{{{{}1{}}}}}", "(".repeat(60), ")".repeat(60));
+    assert_eq!(render(&allowed).as_deref(), Ok("1"));
+}
+
+#[test]
+fn no_prefix_of_a_template_panics() {
+    for (template, _) in RENDERED.iter().chain(REFUSED) {
+        for (end, _) in template.char_indices() {
+            let _ = render(&template[..end]);
+        }
+    }
+}
+
+const RENDERED: &[(&str, &str)] = &[
+    // What people paste, to the letter.
+    ("{{ .NetworkSettings.IPAddress }}", "172.17.0.2"),
+    ("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "172.17.0.2"),
+    (
+        r#"{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}"#,
+        "8080",
+    ),
+    (
+        "{{range $p, $conf := .NetworkSettings.Ports}} {{$p}} -> {{(index $conf 0).HostPort}} {{end}}",
+        " 53/udp -> 49153  80/tcp -> 8080 ",
+    ),
+    (
+        "{{json .NetworkSettings.Ports}}",
+        r#"{"53/udp":[{"HostIp":"127.0.0.1","HostPort":"49153"}],"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}]}"#,
+    ),
+    (
+        r#"{{with index .NetworkSettings.Ports "80/tcp"}}{{(index . 0).HostIp}}{{else}}none{{end}}"#,
+        "0.0.0.0",
+    ),
+    (
+        r#"{{with index .NetworkSettings.Ports "81/tcp"}}yes{{else}}none{{end}}"#,
+        "none",
+    ),
+    (
+        "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}",
+        "172.17.0.2\n",
+    ),
+    (r#"{{join .Config.Cmd " "}}"#, "httpd -f"),
+    (r#"{{index .Config.Cmd 0}}"#, "httpd"),
+    (r#"{{.Name | printf "%s|%s" .State.Status}}"#, "running|/web"),
+    // Text and trimming.
+    ("plain", "plain"),
+    ("", ""),
+    ("{{/* a comment */}}x", "x"),
+    ("a {{- /* c */ -}} b", "ab"),
+    ("a {{- 1 -}} b", "a1b"),
+    ("a {{ 1 }} b", "a 1 b"),
+    ("{{-3}}", "-3"),
+    ("}} {", "}} {"),
+    ("a\n{{- \"b\" }}\n c", "ab\n c"),
+    // Paths and values.
+    ("{{.State.Pid}} {{.State.Running}} {{.State.ExitCode}}", "4242 true 0"),
+    ("{{.Config.Nothing}}", "<no value>"),
+    ("{{.Config.Cmd}} {{.Config.Env}}", "[httpd -f] []"),
+    ("{{.NetworkSettings.Networks}}", "map[gp0:map[IPAddress:172.17.0.2]]"),
+    ("{{$.Name}}{{with .State}}{{$.Name}}{{.Pid}}{{end}}", "/web/web4242"),
+    (r#"{{"a\tb\"c\\\u00e9\x41"}}"#, "a\tb\"c\\éA"),
+    ("{{`raw \\n`}}", "raw \\n"),
+    ("{{true}} {{1}} {{0x10}} {{1.5}}", "true 1 16 1.5"),
+    ("{{(.State).Pid}} {{(index .Config.Cmd 1)}}", "4242 -f"),
+    // Conditions.
+    ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
+    (
+        "{{if .Config.Env}}a{{else if .State.ExitCode}}b{{else if .Name}}c{{else}}d{{end}}",
+        "c",
+    ),
+    ("{{if not .Config.Nothing}}no{{end}}", "no"),
+    ("{{if and .State.Running (eq .State.ExitCode 0)}}fine{{end}}", "fine"),
+    (
+        "{{and .Name .Config.Nothing}} {{or .Config.Nothing .Name}} {{or 0 \"\"}}.",
+        "<no value> /web .",
+    ),
+    (r#"{{if or true (index .Config.Cmd 9)}}short{{end}}"#, "short"),
+    ("{{with .Config.Nothing}}a{{else with .Name}}{{.}}{{end}}", "/web"),
+    ("{{with $x := .Name}}{{$x}}{{.}}{{end}}", "/web/web"),
+    // Loops.
+    ("{{range .Config.Cmd}}<{{.}}>{{end}}", "<httpd><-f>"),
+    (
+        "{{range $i, $arg := .Config.Cmd}}{{$i}}={{$arg}} {{end}}",
+        "0=httpd 1=-f ",
+    ),
+    ("{{range $arg := .Config.Cmd}}{{$arg}} {{end}}", "httpd -f "),
+    ("{{range .Config.Env}}x{{else}}empty{{end}}", "empty"),
+    ("{{range .Config.Nothing}}x{{else}}empty{{end}}", "empty"),
+    (
+        "{{range $p, $c := .NetworkSettings.Ports}}{{range $c}}{{$p}}={{.HostPort}};{{end}}{{end}}",
+        "53/udp=49153;80/tcp=8080;80/tcp=8080;",
+    ),
+    // Variables.
+    ("{{$x := 1}}{{$x}}{{$x = 2}}{{$x}}", "12"),
+    ("{{$x := 1}}{{if true}}{{$x := 2}}{{$x}}{{end}}{{$x}}", "21"),
+    ("{{$x := 0}}{{range .Config.Cmd}}{{$x = .}}{{end}}{{$x}}", "-f"),
+    ("{{$x := 1}}{{$x := $x | printf \"%d%d\" 2}}{{$x}}", "21"),
+    // Functions.
+    (
+        r#"{{eq .State.Status "running"}} {{ne 1 2}} {{eq 3 1 2 3}}"#,
+        "true true true",
+    ),
+    (
+        r#"{{lt 1 2}} {{le 2 2}} {{gt "b" "a"}} {{ge 1 2}}"#,
+        "true true true false",
+    ),
+    (
+        r#"{{len .Name}} {{len .Config.Cmd}} {{len .State}} {{len ""}}"#,
+        "4 2 4 0",
+    ),
+    (r#"{{print 1 2 "a" "b" 3}} {{print nil}}"#, "1 2ab3 <nil>"),
+    (r#"{{println "a" 1}}"#, "a 1\n"),
+    (
+        r#"{{upper "ab"}} {{lower "AB"}} {{title "hello wörld"}} {{truncate "abcdef" 3}}"#,
+        "AB ab Hello Wörld abc",
+    ),
+    (r#"{{split "a/b/c" "/"}} {{index (split "a/b" "/") 1}}"#, "[a b c] b"),
+    (
+        r#"{{json "a<b>&"}} {{json .Config.Nothing}} {{json .Config.Cmd}}"#,
+        r#""a<b>&" null ["httpd","-f"]"#,
+    ),
+    (r#"{{printf "%s-%d %v %t %q" "a" 7 "v" true "q"}}"#, r#"a-7 v true "q""#),
+    (
+        r#"{{printf "[%5s|%-5s|%05d|%+d|%.2s|%x|%%]" "ab" "ab" 42 7 "abc" 255}}"#,
+        "[   ab|ab   |00042|+7|ab|ff|%]",
+    ),
+    (r#"{{printf "%.2f %T" 1.5 "x"}}"#, "1.50 string"),
+    (r#"{{printf "%d %z" "a" 1}}"#, "%!d(string=a) %!z(int=1)"),
+    (r#"{{printf "%s" }}{{printf "x" 1}}"#, "%!s(MISSING)x%!(EXTRA int=1)"),
+    (r#"{{printf "%v %v" .Config.Nothing .Config.Cmd}}"#, "<nil> [httpd -f]"),
+    (r#"{{index .NetworkSettings.Ports "80/tcp" 0 "HostPort"}}"#, "8080"),
+    (r#"{{index .NetworkSettings.Ports "81/tcp"}}"#, "<no value>"),
+];
+
+const REFUSED: &[(&str, &str)] = &[
+    ("{{", "1:1: unclosed action: no }}"),
+    ("abc {{.Name", "1:5: unclosed action: no }}"),
+    ("{{}}", "1:3: missing value for an action"),
+    ("{{.Name |}}", "1:10: missing value for an action"),
+    ("{{| .Name}}", "1:3: missing value for an action"),
+    ("{{foo}}", "1:3: function \"foo\" is not defined"),
+    ("{{if}}x{{end}}", "1:5: missing value for if"),
+    ("{{if .Name}}x", "1:3: if without end"),
+    ("{{range .Name}}x{{else}}y", "1:23: else without end"),
+    ("x{{end}}", "1:4: end without if, range or with"),
+    ("{{else}}", "1:3: else without if, range or with"),
+    ("{{if 1}}{{else}}{{else}}{{end}}", "1:19: a second else"),
+    ("{{end}", "1:6: unexpected '}' in an action"),
+    ("{{(.Name}}", "1:9: unexpected }} in a parenthesis"),
+    ("{{.Name)}}", "1:8: unexpected ) in an action"),
+    ("{{$x}}", "1:3: undefined variable $x"),
+    ("{{$x = 1}}", "1:3: undefined variable $x"),
+    ("{{if $x := 1}}{{end}}{{$x}}", "1:24: undefined variable $x"),
+    (
+        "{{if true}}{{$x := 1}}{{else}}{{$x}}{{end}}",
+        "1:33: undefined variable $x",
+    ),
+    ("{{\"abc}}", "1:3: unterminated string: no closing \""),
+    ("{{`abc}}", "1:3: unterminated raw string: no `"),
+    ("{{\"\\q\"}}", "1:4: unknown escape in a string"),
+    ("{{/* abc}}", "1:1: unclosed comment: no */"),
+    ("{{/* a */ 1}}", "1:11: a comment ends with */}}"),
+    ("{{1x}}", "1:3: \"1x\" is no number"),
+    ("{{.A & .B}}", "1:6: unexpected '&' in an action"),
+    ("{{1 | 2}}", "1:7: what stands after | must be a function"),
+    (
+        "{{.Name 1}}",
+        "1:9: what stands before this is no function and takes no argument",
+    ),
+    ("{{template \"x\"}}", "1:3: template is not supported here"),
+    (
+        "{{range .Config.Cmd}}{{break}}{{end}}",
+        "1:24: break is not supported here",
+    ),
+    ("ö\n ö{{nope}}", "2:5: function \"nope\" is not defined"),
+    (
+        "{{.Missing}}",
+        "1:3: no field Missing: there are Config, Id, Name, NetworkSettings, State",
+    ),
+    (
+        "{{if .State.Missing}}{{end}}",
+        "1:6: no field Missing: there are ExitCode, Pid, Running, Status",
+    ),
+    ("{{.Config.Nothing.Deeper}}", "1:3: no field Deeper in nil"),
+    ("{{.Name.First}}", "1:3: no field First in a string"),
+    (
+        "{{index .Config.Cmd 2}}",
+        "1:3: index: index 2 is out of range: the list has 2",
+    ),
+    (
+        "{{index .Config.Cmd -1}}",
+        "1:3: index: index -1 is out of range: the list has 2",
+    ),
+    (
+        "{{index .Config.Cmd \"a\"}}",
+        "1:3: index: a list cannot be indexed with a string",
+    ),
+    (
+        r#"{{(index (index .NetworkSettings.Ports "81/tcp") 0).HostPort}}"#,
+        "1:4: index: index of nil: there is nothing to look into",
+    ),
+    ("{{range .Name}}{{end}}", "1:9: range cannot iterate over a string"),
+    ("{{eq .Name 1}}", "1:3: eq: a string and a number cannot be compared"),
+    ("{{lt true false}}", "1:3: lt: a bool and a bool cannot be compared"),
+    ("{{len 3}}", "1:3: len: a number has no length"),
+    ("{{not}}", "1:3: not: wrong number of arguments: 0"),
+    ("{{and}}", "1:3: and needs at least one argument"),
+    ("{{upper 1}}", "1:3: upper: a number is no string"),
+];
