@@ -1,0 +1,99 @@
+//! A gibibyte each way, whole: with curl and files, and with peers that are slow to read or to write.
+
+use std::time::Duration;
+
+use crate::cases;
+use crate::host::{HOST, Host, OUTSIDE};
+use crate::process::Program;
+use crate::verdict::{Outcome, contains, fail, same};
+
+cases![
+    a_file_uploaded_by_curl,
+    a_file_downloaded_through_a_published_port,
+    out_to_a_slow_reader,
+    out_from_a_slow_writer,
+    in_to_a_slow_reader,
+    in_from_a_slow_writer,
+];
+
+fn a_file_uploaded_by_curl(host: &Host) -> Outcome {
+    let server = host.outside_server("put", "put-server 0.0.0.0 7000")?;
+    let (path, digest) = file(host)?;
+    let mut upload = host.gangplank_start(
+        "upload",
+        &format!("run --rm -- curl -sS -T {path} http://{OUTSIDE}:7000/file"),
+    )?;
+    same("curl", upload.ends(LIMIT)?, 0)?;
+    server.says(&format!("put {digest}"))
+}
+
+fn a_file_downloaded_through_a_published_port(host: &Host) -> Outcome {
+    let (path, digest) = file(host)?;
+    let folder = host.home();
+    let server = format!(
+        "{} -u -m http.server 80 --directory {}",
+        host.python(),
+        folder.display()
+    );
+    host.container("-p 8080:80", "web", &server, "Serving HTTP")?;
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let fetch = format!("sh -c 'curl -sS http://{HOST}:8080/{name} | sha256sum'");
+    contains("digest", &host.outside_within(LIMIT, &fetch)?.ok()?, &digest)
+}
+
+fn out_to_a_slow_reader(host: &Host) -> Outcome {
+    out(host, "full", "slow")
+}
+
+fn out_from_a_slow_writer(host: &Host) -> Outcome {
+    out(host, "slow", "full")
+}
+
+fn in_to_a_slow_reader(host: &Host) -> Outcome {
+    into(host, "full", "slow")
+}
+
+fn in_from_a_slow_writer(host: &Host) -> Outcome {
+    into(host, "slow", "full")
+}
+
+/// The container dials and gives.
+fn out(host: &Host, writer: &str, reader: &str) -> Outcome {
+    let outside = host.outside_server("take", &format!("take listen 0.0.0.0 7000 {SIZE} {reader}"))?;
+    let give = host.peer(&format!("give connect {OUTSIDE} 7000 {SIZE} {writer}"));
+    let inside = host.gangplank_start("give", &format!("run --rm -- {give}"))?;
+    same("digest", digest(inside, "gave")?, digest(outside, "took")?)
+}
+
+/// The container dials and takes.
+fn into(host: &Host, writer: &str, reader: &str) -> Outcome {
+    let outside = host.outside_server("give", &format!("give listen 0.0.0.0 7000 {SIZE} {writer}"))?;
+    let take = host.peer(&format!("take connect {OUTSIDE} 7000 {SIZE} {reader}"));
+    let inside = host.gangplank_start("take", &format!("run --rm -- {take}"))?;
+    same("digest", digest(inside, "took")?, digest(outside, "gave")?)
+}
+
+/// Waits for the end of a peer: the digest of what it `gave` or `took`, the whole of it.
+fn digest(mut peer: Program, did: &str) -> Outcome<String> {
+    same("its exit code", peer.ends(LIMIT)?, 0)?;
+    let said = peer.output()?;
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{did} {SIZE} ")));
+    let Some(digest) = line else {
+        fail!("no `{did} {SIZE}` in {said:?}")
+    };
+    Ok(digest.to_owned())
+}
+
+/// A file of the user's and its digest.
+fn file(host: &Host) -> Outcome<(String, String)> {
+    let path = host.home().join("gibibyte").display().to_string();
+    let digest = host.user(&host.peer(&format!("make-file {path} {SIZE}")))?.ok()?;
+    Ok((path, digest))
+}
+
+/// Bytes of a transfer: 1 GiB.
+const SIZE: u64 = 1 << 30;
+/// Time of one such case: a build without optimization on a busy machine.
+const LIMIT: Duration = Duration::from_secs(240);

@@ -1,0 +1,419 @@
+"""The small real programs at the far ends of the tests: they run in containers, on the host and outside.
+
+Each says `ready` when it listens, and one line for each thing that it sees. Only the standard library.
+"""
+import errno
+import hashlib
+import http.server
+import os
+import pty
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+
+
+def say(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\n")  # one write: threads must not share a line
+
+
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def listener(address, port):
+    sock = socket.socket(family(address), socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((address, int(port)))
+    sock.listen(512)
+    say("ready")
+    return sock
+
+
+def name_of(error):
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return "timeout"
+    return errno.errorcode.get(error.errno, str(error))
+
+
+# TCP
+
+def tcp_echo(address, port):
+    """Echoes every connection; says who called."""
+    def serve(conn, peer):
+        say("peer", peer[0], peer[1])
+        with conn:
+            while data := conn.recv(65536):
+                conn.sendall(data)
+    sock = listener(address, port)
+    while True:
+        threading.Thread(target=serve, args=sock.accept(), daemon=True).start()
+
+
+def tcp_ask(address, port, text, tries="1"):
+    """Says what comes back for `text`, sent with a half-close; retries for a server that is still starting."""
+    for attempt in range(int(tries)):
+        try:
+            with socket.create_connection((address, int(port)), 10) as conn:
+                conn.sendall(text.encode())
+                conn.shutdown(socket.SHUT_WR)
+                answer = b""
+                while data := conn.recv(65536):
+                    answer += data
+            say("answer", answer.decode())
+            return
+        except OSError as error:
+            last = error
+            time.sleep(0.1)
+    say("failed", name_of(last))
+    sys.exit(1)
+
+
+def connect(address, port, timeout="10"):
+    """Says how a connection ends up, and after how many milliseconds."""
+    sock = socket.socket(family(address), socket.SOCK_STREAM)
+    sock.settimeout(float(timeout))
+    start = time.monotonic()
+    try:
+        sock.connect((address, int(port)))
+        result = "connected"
+    except OSError as error:
+        result = name_of(error)
+    say(result, round((time.monotonic() - start) * 1000, 1))
+
+
+def digest_server(address, port):
+    """Reads each connection to its end and only then answers: `LENGTH SHA256`."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        with conn:
+            digest, length = hashlib.sha256(), 0
+            while data := conn.recv(1 << 16):
+                digest.update(data)
+                length += len(data)
+            say("eof", length)
+            time.sleep(0.3)
+            conn.sendall(f"{length} {digest.hexdigest()}".encode())
+
+
+def late_server(address, port, count):
+    """Shuts its own direction first, then reads `count` bytes that come after its FIN."""
+    sock = listener(address, port)
+    conn, _ = sock.accept()
+    with conn:
+        conn.sendall(b"greeting")
+        conn.shutdown(socket.SHUT_WR)
+        length = 0
+        while data := conn.recv(1 << 16):
+            length += len(data)
+        say("received", length)
+
+
+def late_client(address, port, count):
+    """Reads to the server's FIN, waits, then sends `count` bytes."""
+    with socket.create_connection((address, int(port)), 10) as conn:
+        greeting = b""
+        while data := conn.recv(100):
+            greeting += data
+        say("greeting", greeting.decode(), "and FIN")
+        time.sleep(0.3)
+        conn.sendall(bytes(int(count)))
+
+
+def reset_server(address, port):
+    """Answers every connection's first bytes with a reset."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        conn.recv(100)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        conn.close()
+
+
+def reset_client(address, port):
+    """Connects, sends, and resets."""
+    conn = socket.create_connection((address, int(port)), 10)
+    conn.sendall(b"hello")
+    time.sleep(0.3)
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    conn.close()
+    say("reset sent")
+
+
+def read_error_server(address, port):
+    """Says how reading from each connection ends."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        try:
+            while conn.recv(65536):
+                pass
+            say("ended by FIN")
+        except OSError as error:
+            say("ended by", name_of(error))
+
+
+def read_error(address, port):
+    """Sends a little and says how reading ends."""
+    with socket.create_connection((address, int(port)), 10) as conn:
+        conn.sendall(b"hello")
+        try:
+            data = conn.recv(100)
+            say("ended by FIN" if not data else "data")
+        except OSError as error:
+            say("ended by", name_of(error))
+
+
+def many(address, port, count):
+    """Opens `count` connections at once, then asks each something of its own."""
+    conns = [socket.create_connection((address, int(port)), 10) for _ in range(int(count))]
+    for number, conn in enumerate(conns):
+        conn.sendall(f"<{number}>".encode())
+    right = sum(conn.recv(100) == f"<{number}>".encode() for number, conn in enumerate(conns))
+    say("right", right)
+
+
+# Bulk data: the sender's and the receiver's digest must agree
+
+def blocks(count):
+    """`count` bytes that do not repeat, in blocks of 1 MiB."""
+    noise = os.urandom((1 << 20) - 8)
+    for number in range(count >> 20):
+        yield number.to_bytes(8, "little") + noise
+
+
+class Pace:
+    """`full` speed, or `slow`: the second tenth in sips, and in the middle a stop of three seconds."""
+
+    def __init__(self, pace, total):
+        self.slow, self.total, self.done, self.stopped = pace == "slow", total, 0, False
+
+    def step(self, length):
+        self.done += length
+        if self.slow and self.total < 10 * self.done < 2 * self.total:
+            time.sleep(0.02 * length / (1 << 20))
+        if self.slow and not self.stopped and 2 * self.done > self.total:
+            self.stopped = True
+            time.sleep(3)
+
+
+def connection(how, address, port):
+    if how == "listen":
+        sock = listener(address, port)
+        return sock.accept()[0]
+    return socket.create_connection((address, int(port)), 10)
+
+
+def give(how, address, port, count, pace):
+    """Sends `count` bytes."""
+    conn, digest, pace = connection(how, address, port), hashlib.sha256(), Pace(pace, int(count))
+    with conn:
+        for block in blocks(int(count)):
+            conn.sendall(block)
+            digest.update(block)
+            pace.step(len(block))
+        conn.shutdown(socket.SHUT_WR)
+        conn.recv(1)
+    say("gave", count, digest.hexdigest())
+
+
+def take(how, address, port, count, pace):
+    """Receives to the end."""
+    conn, digest, length, pace = connection(how, address, port), hashlib.sha256(), 0, Pace(pace, int(count))
+    with conn:
+        while data := conn.recv(1 << 18):
+            digest.update(data)
+            length += len(data)
+            pace.step(len(data))
+    say("took", length, digest.hexdigest())
+
+
+def make_file(path, count):
+    """Writes a file of bytes that do not repeat."""
+    digest = hashlib.sha256()
+    with open(path, "wb") as file:
+        for block in blocks(int(count)):
+            file.write(block)
+            digest.update(block)
+    say(digest.hexdigest())
+
+
+def put_server(address, port):
+    """An HTTP server that takes PUT and says the body's digest."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_PUT(self):
+            digest, left = hashlib.sha256(), int(self.headers["Content-Length"])
+            while left:
+                data = self.rfile.read(min(left, 1 << 18))
+                if not data:
+                    break
+                digest.update(data)
+                left -= len(data)
+            say("put", digest.hexdigest())
+            self.send_response(201)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = http.server.ThreadingHTTPServer((address, int(port)), Handler)
+    say("ready")
+    server.serve_forever()
+
+
+# UDP
+
+def udp_echo(*endpoints):
+    """Echoes datagrams on each `ADDRESS PORT`; says who sent them."""
+    socks = []
+    for address, port in zip(endpoints[::2], endpoints[1::2]):
+        sock = socket.socket(family(address), socket.SOCK_DGRAM)
+        sock.bind((address, int(port)))
+        socks.append(sock)
+    say("ready")
+    while True:
+        for sock in select.select(socks, [], [])[0]:
+            data, peer = sock.recvfrom(65536)
+            say("from", peer[0], peer[1], "to", sock.getsockname()[0], len(data))
+            sock.sendto(data, peer)
+
+
+def udp_ask(source, port, *endpoints):
+    """Sends from one socket to each `ADDRESS PORT`, and says what comes back from where."""
+    sock = socket.socket(family(endpoints[0]), socket.SOCK_DGRAM)
+    sock.bind((source, int(port)))
+    sock.settimeout(3)
+    for length in (4, 0, 1400, 1472):
+        for address, target in zip(endpoints[::2], endpoints[1::2]):
+            payload = os.urandom(length)
+            try:
+                sock.sendto(payload, (address, int(target)))
+                data, peer = sock.recvfrom(65536)
+                right = data == payload and peer[:2] == (address, int(target))
+                say(f"udp {length} {'right' if right else 'wrong'} from {peer[0]}")
+            except OSError as error:
+                say(f"udp {length} {name_of(error)}")
+
+
+def udp_error(address, port):
+    """Says the error that a connected UDP socket gets from a closed port."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(3)
+    sock.connect((address, int(port)))
+    try:
+        sock.send(b"hello")
+        sock.recv(100)
+        say("answer")
+    except OSError as error:
+        say(name_of(error))
+
+
+def hold_udp(address, port):
+    """Tries to bind; says whether it could."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    try:
+        sock.bind((address, int(port)))
+        say("bound")
+    except OSError as error:
+        say(name_of(error))
+
+
+def hold_tcp(address, port):
+    """Tries to listen; says whether it could."""
+    sock = socket.socket(family(address), socket.SOCK_STREAM)
+    try:
+        if family(address) == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, int(port)))
+        sock.listen()
+        say("bound")
+    except OSError as error:
+        say(name_of(error))
+
+
+# Names
+
+def dns_server(address, port="53"):
+    """A resolver: `*.example.test` is 192.0.2.7, everything else does not exist. Says what was asked and how."""
+    def answer(query, how):
+        labels, at = [], 12
+        while query[at]:
+            labels.append(query[at + 1:at + 1 + query[at]].decode())
+            at += 1 + query[at]
+        kind, name = int.from_bytes(query[at + 1:at + 3], "big"), ".".join(labels)
+        say(how, name, kind)
+        known = name.endswith("example.test")
+        found = known and kind == 1
+        head = query[:2] + struct.pack(">HHHHH", 0x8180 if known else 0x8183, 1, 1 if found else 0, 0, 0)
+        record = b"\xc0\x0c" + struct.pack(">HHIH4s", 1, 1, 60, 4, socket.inet_aton("192.0.2.7"))
+        return head + query[12:at + 5] + (record if found else b"")
+
+    def streams(sock):
+        while True:
+            conn, _ = sock.accept()
+            with conn:
+                try:
+                    while size := conn.recv(2, socket.MSG_WAITALL):
+                        query = conn.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
+                        reply = answer(query, "tcp")
+                        conn.sendall(len(reply).to_bytes(2, "big") + reply)
+                except OSError:
+                    pass
+
+    datagrams = socket.socket(family(address), socket.SOCK_DGRAM)
+    datagrams.bind((address, int(port)))
+    threading.Thread(target=streams, args=(listener(address, port),), daemon=True).start()
+    while True:
+        query, peer = datagrams.recvfrom(4096)
+        datagrams.sendto(answer(query, "udp"), peer)
+
+
+# Terminals and signals
+
+def tty(expect, send, *command):
+    """Runs a command on a terminal; when it has said `expect`, types `send`; says the rest and how it ended."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvp(command[0], command)
+    seen, sent = b"", False
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        seen += data
+        if not sent and expect.encode() in seen:
+            sent = True
+            os.write(master, send.encode().decode("unicode_escape").encode())
+    _, status = os.waitpid(pid, 0)
+    say(seen.decode(errors="replace"))
+    say("ended with", os.waitstatus_to_exitcode(status))
+
+
+def trap(code):
+    """Waits for SIGTERM and then ends with `code`."""
+    def ended(number, frame):
+        say("caught", number)
+        sys.exit(int(code))
+    signal.signal(signal.SIGTERM, ended)
+    say("ready")
+    while True:
+        signal.pause()
+
+
+def deaf():
+    """Does not hear SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("ready")
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

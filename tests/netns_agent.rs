@@ -1,0 +1,682 @@
+//! The agent and what it makes, with real namespaces, as an unprivileged user.
+//!
+//! Each test runs itself again as uid 65534 when the caller is root, in a mount namespace with a /dev/net/tun that
+//! everybody may open, so that what passes here passes without root. A container is a python process in namespaces of
+//! its own that runs what it is told.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use gangplank::netns::{
+    Agent, AgentError, InterfaceSpec, Kinship, Namespace, NetworkSpec, OpenError, Refusal, UplinkTap, Watch, join,
+    members,
+};
+use gangplank::stack::{Gso, GsoType, Offload};
+use gangplank::sys::clock;
+use gangplank::sys::pidfd::PidFd;
+use gangplank::sys::tun::OffloadBits;
+use gangplank::uplink::Uplink;
+use gangplank::uplink::cable::End;
+use gangplank::uplink::tap::{FrameError, MAX_FRAME_LEN};
+use gangplank::uplink::{Cable, Tap};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+#[test]
+fn a_network_comes_up_and_goes() {
+    unprivileged("a_network_comes_up_and_goes", || {
+        let (agent, uplink) = network(true);
+        assert_eq!(uplink.ifname, "uplink");
+        assert!(uplink.offload.checksum && uplink.offload.tso4, "{:?}", uplink.offload);
+        let view = agent.bridge().unwrap();
+        assert_eq!(view.name, "gp0");
+        assert_eq!(view.interfaces, ["uplink"]);
+        assert!(view.id.starts_with("8000.") && view.id.len() == 17, "{}", view.id);
+        assert!(!view.stp);
+        let netns = Namespace::of_process(agent.pid()).unwrap().0.identity();
+        agent.shutdown().unwrap();
+        assert_eq!(members(&[netns]).unwrap(), []);
+    });
+}
+
+#[test]
+fn a_veth_reaches_a_descendant() {
+    unprivileged("a_veth_reaches_a_descendant", || {
+        let (agent, _uplink) = network(true);
+        let mut container = Container::descendant(&agent);
+        let netns = container.netns();
+        assert_eq!(netns.kinship(agent.userns()).unwrap(), Kinship::Descendant);
+        let port = agent.attach(&netns, &interface(2), false).unwrap();
+        assert_eq!(agent.bridge().unwrap().interfaces, ["uplink", &port]);
+        container.expect_interface();
+        let twice = agent.attach(&netns, &interface(3), false).unwrap_err();
+        assert!(twice.to_string().contains("eth0 already"), "{twice}");
+        let mut other = interface(3);
+        other.ifname = "eth1".to_owned();
+        let twice = agent.attach(&netns, &other, false).unwrap_err();
+        assert!(twice.to_string().contains("default route already"), "{twice}");
+        assert!(!container.run("ip -br link").contains("eth1"), "half a veth is left");
+        assert_eq!(agent.bridge().unwrap().interfaces, ["uplink", &port]);
+        agent.detach(&port).unwrap();
+        assert!(!container.run("ip -br link").contains("eth0"));
+        assert!(agent.detach(&port).is_err(), "the port is gone");
+        // A port that went with its namespace, or by the container's own hand, is detached without a fuss.
+        let port = agent.attach(&netns, &interface(2), false).unwrap();
+        container.run("ip link del eth0");
+        assert_eq!(agent.bridge().unwrap().interfaces, ["uplink"]);
+        agent.detach(&port).unwrap();
+    });
+}
+
+#[test]
+fn containers_reach_each_other_unless_icc_is_off() {
+    unprivileged("containers_reach_each_other_unless_icc_is_off", || {
+        for icc in [true, false] {
+            let (agent, _uplink) = network(icc);
+            let mut a = Container::descendant(&agent);
+            let mut b = Container::descendant(&agent);
+            agent.attach(&a.netns(), &interface(2), false).unwrap();
+            agent.attach(&b.netns(), &interface(3), false).unwrap();
+            assert_eq!(a.reaches(&mut b, "172.31.0.3"), icc, "icc={icc}");
+        }
+    });
+}
+
+#[test]
+fn everything_goes_when_the_helper_dies() {
+    unprivileged("everything_goes_when_the_helper_dies", || {
+        let (agent, uplink) = network(true);
+        let mut owned = Container::descendant(&agent);
+        let mut other = Container::descendant(&agent);
+        agent.attach(&owned.netns(), &interface(2), true).unwrap();
+        agent.attach(&other.netns(), &interface(3), false).unwrap();
+        let started = clock::now();
+        let agent_pid = agent.pid();
+        let agents = Namespace::of_process(agent_pid).unwrap().0.identity();
+        let owneds = owned.netns().identity();
+        // What the kernel does for a helper that dies: the channel and the uplink are closed.
+        drop(agent);
+        drop(uplink);
+        wait_until("the owned container is killed", || {
+            owned.child.try_wait().unwrap().is_some()
+        });
+        wait_until("the agent has ended", || {
+            members(&[agents]).unwrap().iter().all(|pid| is_zombie(pid.as_raw()))
+        });
+        wait_until("the attached container has lost its interface", || {
+            !other.run("ip -br link").contains("eth0")
+        });
+        assert!(
+            clock::now() - started < smoltcp::time::Duration::from_secs(1),
+            "{:?}",
+            clock::now() - started
+        );
+        assert_eq!(members(&[owneds]).unwrap(), []);
+        assert!(
+            other.child.try_wait().unwrap().is_none(),
+            "an attached container is not ours to kill"
+        );
+    });
+}
+
+#[test]
+fn sigterm_takes_everything_down() {
+    unprivileged("sigterm_takes_everything_down", || {
+        let (agent, _uplink) = network(true);
+        let mut owned = Container::descendant(&agent);
+        agent.attach(&owned.netns(), &interface(2), true).unwrap();
+        agent.process().send_signal(nix::sys::signal::Signal::SIGTERM).unwrap();
+        wait_until("the owned container is killed", || {
+            owned.child.try_wait().unwrap().is_some()
+        });
+        wait_until("the agent has ended", || agent.process().has_ended().unwrap());
+        let error = agent.bridge().unwrap_err();
+        assert!(matches!(error, AgentError::Died), "{error}");
+    });
+}
+
+#[test]
+fn a_killed_helper_leaves_nothing() {
+    const HOLDER: &str = "GANGPLANK_TEST_HOLDER";
+    unprivileged("a_killed_helper_leaves_nothing", || {
+        if std::env::var_os(HOLDER).is_some() {
+            let (agent, _uplink) = network(true);
+            let container = Container::descendant(&agent);
+            agent.attach(&container.netns(), &interface(2), true).unwrap();
+            println!("pids {} {}", agent.pid(), container.pid());
+            std::thread::sleep(Duration::from_secs(60));
+            return;
+        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "--nocapture", "a_killed_helper_leaves_nothing"])
+            .env(HOLDER, "1");
+        let mut holder = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+        let line = lines
+            .map_while(Result::ok)
+            .find(|line| line.starts_with("pids "))
+            .expect("the holder starts");
+        let processes: Vec<_> = line
+            .split(' ')
+            .skip(1)
+            .map(|pid| PidFd::open(pid.parse().unwrap()).unwrap())
+            .collect();
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        for process in processes {
+            assert!(
+                process.wait_ended(1_000u16).unwrap(),
+                "a process outlives its helper by a second: {line}"
+            );
+        }
+    });
+}
+
+#[test]
+fn cables_join_siblings() {
+    unprivileged("cables_join_siblings", || {
+        let (agent, uplink) = network(true);
+        let mut a = Container::sibling();
+        let mut b = Container::sibling();
+        assert_eq!(a.netns().kinship(agent.userns()).unwrap(), Kinship::Sibling);
+        let refused = agent.attach(&a.netns(), &interface(2), false).unwrap_err();
+        assert!(
+            matches!(refused, AgentError::Refused(Refusal::NotADescendant)),
+            "{refused}"
+        );
+        let (ended, ends) = mpsc::channel();
+        let mut cables = Vec::new();
+        for (container, host) in [(&a, 2), (&b, 3)] {
+            let end = agent.cable().unwrap();
+            let tap = join::make_interface(exe(), &container.netns(), &interface(host), uplink.offload).unwrap();
+            let ended = ended.clone();
+            let cable = Cable::start(end.fd, tap, move |end| ended.send(end).unwrap()).unwrap();
+            cables.push((cable, end.port));
+        }
+        a.expect_interface();
+        let twice = join::make_interface(exe(), &a.netns(), &interface(4), uplink.offload).unwrap_err();
+        assert!(twice.to_string().contains("eth0 already"), "{twice}");
+        assert!(a.reaches(&mut b, "172.31.0.3"));
+        b.run("timeout 20 iperf3 -s -1 >/dev/null 2>&1 & sleep 0.5");
+        let report = a.run("timeout 10 iperf3 -c 172.31.0.3 -t 2 -f m");
+        println!("{report}");
+        assert!(report.contains("receiver"), "{report}");
+        let counters = cables[0].0.counters();
+        // Two seconds in frames of 1500 bytes would be many more than in superframes.
+        println!("{counters:?}");
+        // Taking the interface down is the container's affair; up again, it works again.
+        a.run("ip link set eth0 down; ip link set eth0 up");
+        assert!(a.reaches(&mut b, "172.31.0.3"));
+        // Deleting the bridge's end ends the cable, and with it the container's interface.
+        agent.detach(&cables[0].1).unwrap();
+        assert_eq!(ends.recv_timeout(Duration::from_secs(1)), Ok(End::BridgeGone));
+        wait_until("the interface is gone", || !a.run("ip -br link").contains("eth0"));
+        // So does the container's own.
+        b.run("ip link del eth0");
+        assert_eq!(ends.recv_timeout(Duration::from_secs(1)), Ok(End::ContainerGone));
+        wait_until("the ports are gone", || {
+            agent.bridge().unwrap().interfaces == ["uplink"]
+        });
+    });
+}
+
+#[test]
+fn a_dropped_cable_is_gone() {
+    unprivileged("a_dropped_cable_is_gone", || {
+        let (agent, uplink) = network(true);
+        let mut container = Container::sibling();
+        let end = agent.cable().unwrap();
+        let tap = join::make_interface(exe(), &container.netns(), &interface(2), uplink.offload).unwrap();
+        let (ended, ends) = mpsc::channel();
+        drop(Cable::start(end.fd, tap, move |end| ended.send(end).unwrap()).unwrap());
+        assert_eq!(ends.try_recv(), Ok(End::Stopped));
+        assert!(!container.run("ip -br link").contains("eth0"));
+        agent.detach(&end.port).unwrap();
+        assert_eq!(agent.bridge().unwrap().interfaces, ["uplink"]);
+    });
+}
+
+#[test]
+fn a_network_in_the_user_namespace_of_others() {
+    unprivileged("a_network_in_the_user_namespace_of_others", || {
+        let mut container = Container::sibling();
+        let userns = Namespace::user_at(Path::new(&format!("/proc/{}/ns/user", container.pid()))).unwrap();
+        let (agent, _uplink) = Agent::spawn(exe(), &spec(true), Some(&userns)).unwrap();
+        assert_eq!(agent.userns().identity(), userns.identity());
+        assert_eq!(container.netns().kinship(agent.userns()).unwrap(), Kinship::Descendant);
+        agent.attach(&container.netns(), &interface(2), false).unwrap();
+        container.expect_interface();
+    });
+}
+
+#[test]
+fn what_is_not_ours_is_refused() {
+    unprivileged("what_is_not_ours_is_refused", || {
+        let error = Namespace::of_process(1).unwrap_err();
+        assert!(matches!(error, OpenError::OthersProcess(1)), "{error}");
+        let (agent, _uplink) = network(true);
+        let own = Namespace::net_at(Path::new("/proc/self/ns/net")).unwrap();
+        assert_eq!(own.kinship(agent.userns()).unwrap(), Kinship::Host);
+        let refused = agent.attach(&own, &interface(2), false).unwrap_err();
+        assert!(
+            matches!(refused, AgentError::Refused(Refusal::NotADescendant)),
+            "{refused}"
+        );
+        assert_eq!(agent.bridge().unwrap().interfaces, ["uplink"]);
+        let own = Namespace::of_process(agent.pid()).unwrap().0;
+        let refused = agent.attach(&own, &interface(2), true).unwrap_err();
+        assert!(
+            matches!(refused, AgentError::Refused(Refusal::OwnNamespace)),
+            "{refused}"
+        );
+        let mut bad = spec(true);
+        bad.name = "no/name".to_owned();
+        assert!(matches!(Agent::spawn(exe(), &bad, None), Err(AgentError::Refused(_))));
+    });
+}
+
+#[test]
+fn frames_pass_the_uplink_with_their_offload() {
+    unprivileged("frames_pass_the_uplink_with_their_offload", || {
+        let (agent, uplink) = network(true);
+        let tap = Tap::new(uplink.fd).unwrap();
+        let mut container = Container::descendant(&agent);
+        agent.attach(&container.netns(), &interface(2), false).unwrap();
+        container.run("ip neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev eth0");
+        container.run("bash -c 'echo hello >/dev/udp/172.31.0.1/9'");
+        let mut frame = vec![0; MAX_FRAME_LEN];
+        let started = clock::now();
+        let (offload, len) = loop {
+            match tap.recv(&mut frame) {
+                Ok((offload, len)) if frame[..6] == [2, 0, 0, 0, 0, 1] => break (offload, len),
+                Ok(_) => {}
+                Err(FrameError::NotReady) => std::thread::sleep(Duration::from_millis(1)),
+                Err(error) => panic!("{error}"),
+            }
+            assert!(
+                clock::now() - started < smoltcp::time::Duration::from_secs(5),
+                "no frame"
+            );
+        };
+        assert_eq!(len, 14 + 20 + 8 + 6);
+        assert_eq!(frame[42..len], *b"hello\n");
+        // UDP's checksum is the sixth byte of its header: not computed, for nothing but memory was crossed.
+        assert_eq!(
+            offload
+                .partial_checksum
+                .map(|checksum| (checksum.start, checksum.offset)),
+            Some((34, 6))
+        );
+        tap.send(offload, &frame[..len]).unwrap();
+        let lie = Offload {
+            gso: Some(Gso {
+                kind: GsoType::TcpV4,
+                size: 0,
+                headers: 0,
+                ecn: false,
+            }),
+            ..offload
+        };
+        assert!(
+            matches!(tap.send(lie, &frame[..len]), Err(FrameError::Io(_))),
+            "the kernel checks what we write"
+        );
+        agent.shutdown().unwrap();
+        assert!(
+            matches!(tap.recv(&mut frame), Err(FrameError::Io(_))),
+            "the interface is gone"
+        );
+    });
+}
+
+#[test]
+fn root_of_a_namespace_can_do_it_too() {
+    after("true", "root_of_a_namespace_can_do_it_too", || {
+        assert!(nix::unistd::geteuid().is_root());
+        let (agent, uplink) = network(true);
+        let mut inside = Container::descendant(&agent);
+        agent.attach(&inside.netns(), &interface(2), true).unwrap();
+        inside.expect_interface();
+        let mut beside = Container::sibling();
+        let end = agent.cable().unwrap();
+        let tap = join::make_interface(exe(), &beside.netns(), &interface(3), uplink.offload).unwrap();
+        let _cable = Cable::start(end.fd, tap, |_| {}).unwrap();
+        assert!(beside.reaches(&mut inside, "172.31.0.2"));
+        let mut same = Container::of_root();
+        assert_eq!(same.netns().kinship(agent.userns()).unwrap(), Kinship::Sibling);
+        let end = agent.cable().unwrap();
+        let tap = join::make_interface(exe(), &same.netns(), &interface(4), uplink.offload).unwrap();
+        let _cable = Cable::start(end.fd, tap, |_| {}).unwrap();
+        assert!(same.reaches(&mut inside, "172.31.0.2"));
+    });
+}
+
+#[test]
+fn a_path_is_watched_until_it_is_unmounted() {
+    after("true", "a_path_is_watched_until_it_is_unmounted", || {
+        let container = Container::sibling();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("netns");
+        std::fs::write(&path, "").unwrap();
+        let run = |command: &str| {
+            let done = Command::new("sh").args(["-c", command]).arg(&path).status().unwrap();
+            assert!(done.success(), "{command}");
+        };
+        run(&format!("mount --bind /proc/{}/ns/net \"$0\"", container.pid()));
+        let identity = Namespace::net_at(&path).unwrap().identity();
+        assert_eq!(identity, container.netns().identity());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let second = Duration::from_secs(1);
+        let watch = || {
+            tokio::time::timeout(
+                second,
+                Watch::Path {
+                    path: path.clone(),
+                    identity,
+                }
+                .gone(),
+            )
+        };
+        runtime
+            .block_on(async { watch().await })
+            .expect_err("it is still mounted");
+        run("umount \"$0\"");
+        runtime
+            .block_on(async { watch().await })
+            .expect("it is unmounted")
+            .unwrap();
+        assert!(matches!(Namespace::net_at(&path), Err(OpenError::NotANamespace(..))));
+    });
+}
+
+#[test]
+fn what_forbids_a_network_is_named() {
+    let script = "mount -t tmpfs tmpfs /dev/net";
+    after(script, "what_forbids_a_network_is_named", || {
+        let refused = || Agent::spawn(exe(), &spec(true), None).unwrap_err().to_string();
+        let line = refused();
+        assert!(
+            line.contains("/dev/net/tun: no such file; load the module (modprobe tun)"),
+            "{line}"
+        );
+        let forbid = |name: &str| std::fs::write(format!("/proc/sys/user/{name}"), "0").unwrap();
+        forbid("max_net_namespaces");
+        let line = refused();
+        assert!(
+            line.contains("allow it with: sysctl user.max_net_namespaces="),
+            "{line}"
+        );
+        forbid("max_user_namespaces");
+        let line = refused();
+        assert!(
+            line.contains("allow it with: sysctl user.max_user_namespaces="),
+            "{line}"
+        );
+    });
+}
+
+#[test]
+fn the_agent_inherits_nothing() {
+    unprivileged("the_agent_inherits_nothing", || {
+        let leak = std::fs::File::open("/etc/passwd").unwrap();
+        fcntl(&leak, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        let (agent, _uplink) = network(true);
+        let process = format!("/proc/{}", agent.pid());
+        assert_eq!(std::fs::read_to_string(format!("{process}/environ")).unwrap(), "");
+        for entry in std::fs::read_dir(format!("{process}/fd")).unwrap() {
+            let target = std::fs::read_link(entry.unwrap().path()).unwrap();
+            assert_ne!(target, Path::new("/etc/passwd"));
+        }
+        let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
+        for line in ["Threads:\t1\n", "NoNewPrivs:\t1\n"] {
+            assert!(status.contains(line), "no {line:?} in {status}");
+        }
+    });
+}
+
+#[test]
+fn many_containers_go_within_a_second() {
+    unprivileged("many_containers_go_within_a_second", || {
+        let (agent, uplink) = network(true);
+        let mut containers: Vec<_> = (2..22).map(|host| (host, Container::descendant(&agent))).collect();
+        for (host, container) in &containers {
+            agent.attach(&container.netns(), &interface(*host), true).unwrap();
+        }
+        let started = clock::now();
+        drop((agent, uplink));
+        for (_, container) in &mut containers {
+            container.child.wait().unwrap();
+        }
+        let took = clock::now() - started;
+        assert!(took < smoltcp::time::Duration::from_secs(1), "{took}");
+    });
+}
+
+#[test]
+fn a_hundred_containers_leave_nothing() {
+    unprivileged("a_hundred_containers_leave_nothing", || {
+        let (agent, _uplink) = network(true);
+        let container = Container::descendant(&agent);
+        let netns = container.netns();
+        for _ in 0..100 {
+            let port = agent.attach(&netns, &interface(2), false).unwrap();
+            agent.detach(&port).unwrap();
+        }
+        assert_eq!(agent.bridge().unwrap().interfaces, ["uplink"]);
+        agent.shutdown().unwrap();
+    });
+}
+
+fn network(icc: bool) -> (Agent, UplinkTap) {
+    Agent::spawn(exe(), &spec(icc), None).unwrap()
+}
+
+fn exe() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_gangplank"))
+}
+
+fn spec(icc: bool) -> NetworkSpec {
+    NetworkSpec {
+        name: "gp0".to_owned(),
+        mtu: 1500,
+        icc,
+        offload: OffloadBits::ALL,
+    }
+}
+
+fn interface(host: u8) -> InterfaceSpec {
+    InterfaceSpec {
+        ifname: "eth0".to_owned(),
+        mac: [2, 0x42, 172, 31, 0, host],
+        addresses: vec![format!("172.31.0.{host}/16").parse().unwrap()],
+        gateways: vec!["172.31.0.1".parse().unwrap()],
+        mtu: 1500,
+    }
+}
+
+/// A process in namespaces of its own that runs shell lines; killed when dropped.
+struct Container {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Container {
+    /// In a user namespace below the agent's.
+    fn descendant(agent: &Agent) -> Self {
+        Self::spawn(&format!(
+            "fd = os.open('/proc/{}/ns/user', os.O_RDONLY)\nenter(libc.setns, fd, USER)\nuid = gid = 0",
+            agent.pid()
+        ))
+    }
+
+    /// In a user namespace beside the agent's.
+    fn sibling() -> Self {
+        Self::spawn("uid, gid = os.getuid(), os.getgid()")
+    }
+
+    /// In our own user namespace, which takes root to make.
+    fn of_root() -> Self {
+        Self::spawn("uid = None")
+    }
+
+    fn spawn(enter: &str) -> Self {
+        let program = CONTAINER.replace("ENTER", enter);
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", &program])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("python3 is installed");
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut container = Self { child, input, output };
+        assert_eq!(container.run("echo here"), "here\n");
+        container
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    fn netns(&self) -> Namespace {
+        Namespace::of_process(self.pid()).unwrap().0
+    }
+
+    /// Runs one line of shell and returns all it said.
+    fn run(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").unwrap();
+        let mut said = String::new();
+        loop {
+            let mut next = String::new();
+            assert_ne!(
+                self.output.read_line(&mut next).unwrap(),
+                0,
+                "the container died at: {line}\n{said}"
+            );
+            if next == "--done--\n" {
+                return said;
+            }
+            said.push_str(&next);
+        }
+    }
+
+    /// That `eth0` is as [`interface`]\(2\) asked.
+    fn expect_interface(&mut self) {
+        let link = self.run("ip -o link show eth0");
+        for part in ["mtu 1500", "UP", "02:42:ac:1f:00:02"] {
+            assert!(link.contains(part), "no {part} in {link}");
+        }
+        let address = self.run("ip -o addr show eth0");
+        assert!(address.contains("inet 172.31.0.2/16 brd 172.31.255.255 "), "{address}");
+        assert!(!address.contains("inet6"), "{address}");
+        assert!(self.run("ip route").contains("default via 172.31.0.1 dev eth0"));
+        assert!(self.run("ip -o addr show lo").contains("127.0.0.1/8"), "lo is not up");
+    }
+
+    /// Whether a datagram gets to `other` and its answer back.
+    fn reaches(&mut self, other: &mut Self, address: &str) -> bool {
+        let server =
+            "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind((\"\",7)); d,a=s.recvfrom(99); s.sendto(d,a)";
+        other.run(&format!(
+            "timeout 5 python3 -c 'import socket; {server}' >/dev/null 2>&1 & sleep 0.5"
+        ));
+        let client = format!(
+            "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(1); \
+             s.sendto(b\"hello\",(\"{address}\",7)); print(s.recvfrom(99)[0])"
+        );
+        self.run(&format!("python3 -c 'import socket; {client}' 2>&1"))
+            .contains("b'hello'")
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const CONTAINER: &str = r#"
+import ctypes, os, subprocess, sys
+libc = ctypes.CDLL(None, use_errno=True)
+USER, NET = 0x10000000, 0x40000000
+def enter(call, *arguments):
+    if call(*arguments) != 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+ENTER
+if uid is not None:
+    enter(libc.unshare, USER)
+    open('/proc/self/setgroups', 'w').write('deny')
+    open('/proc/self/gid_map', 'w').write(f'0 {gid} 1')
+    open('/proc/self/uid_map', 'w').write(f'0 {uid} 1')
+enter(libc.unshare, NET)
+for line in sys.stdin:
+    done = subprocess.run(['sh', '-c', line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    sys.stdout.write(done.stdout.decode() + '--done--\n')
+    sys.stdout.flush()
+"#;
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = clock::now();
+    while !condition() {
+        assert!(
+            clock::now() - started < smoltcp::time::Duration::from_secs(5),
+            "not yet: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn is_zombie(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+}
+
+/// Runs `test` here if we are a user, or the test of this name again as one if we are root.
+fn unprivileged(name: &str, test: impl FnOnce()) {
+    if !nix::unistd::geteuid().is_root() {
+        return test();
+    }
+    let tun = "mount -t tmpfs -o mode=755 tmpfs /mnt && mknod -m 0666 /mnt/tun c 10 200 \
+               && mount --bind /mnt/tun /dev/net/tun && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", tun, "sh"]);
+    command.args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    again(name, command);
+}
+
+/// Runs `test` after `script`, as root of a new user namespace with mounts of its own.
+fn after(script: &str, name: &str, test: impl FnOnce()) {
+    const WITHIN: &str = "GANGPLANK_TEST_WITHIN";
+    if std::env::var_os(WITHIN).is_some() {
+        return test();
+    }
+    unprivileged(name, || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+        command
+            .arg(format!("{script} && exec \"$@\""))
+            .arg("sh")
+            .env(WITHIN, "1");
+        again(name, command);
+    });
+}
+
+fn again(name: &str, mut command: Command) {
+    let output = command
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", name])
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    println!("{command:?}:\n{}", String::from_utf8_lossy(&said));
+    assert!(output.status.success(), "failed when run again, see above");
+}
