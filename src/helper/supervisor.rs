@@ -326,6 +326,7 @@ fn capabilities(offload: OffloadBits) -> UplinkCapabilities {
         checksum: offload.checksum,
         tso4: offload.tso4,
         tso6: offload.tso6,
+        uso: offload.uso,
     }
 }
 

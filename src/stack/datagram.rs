@@ -1,18 +1,20 @@
 //! Datagrams to a container: UDP and ICMP echo, each a header of 8 bytes and a payload, in fragments where they must.
 //!
 //! The first frame is written into the caller's buffer, further fragments wait in the control queue. The UDP checksum is
-//! left to the kernel where the uplink completes it and the datagram is whole.
+//! left to the kernel where the uplink completes it and the datagram is whole. Several UDP datagrams of equal size, the
+//! last may be shorter, travel as one frame that the kernel takes apart (UDP_L4; `__udp_gso_segment`, net/ipv4/udp_offload.c).
 //!
 //! Sources: RFC 768, RFC 792, RFC 791 section 3.2 (fragmentation), RFC 6864 (identification).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU16;
 
 use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpProtocol, checksum};
 
 use super::control::Control;
 use super::frame::{ETHERNET_HEADER, Fragment, IPV4_HEADER, Ipv4Header, write_ethernet};
-use super::types::Transmit;
-use super::{Offload, PartialChecksum};
+use super::types::{Payload, Transmit};
+use super::{Gso, GsoType, Offload, PartialChecksum};
 
 /// One datagram.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Datagram<'p> {
     protocol: IpProtocol,
     head: [u8; HEAD],
     payload: &'p [u8],
+    /// Bytes of payload of one datagram, where there are several.
+    segment: Option<NonZeroU16>,
 }
 
 /// The way to the container.
@@ -38,8 +42,16 @@ pub(super) struct Link {
 }
 
 impl<'p> Datagram<'p> {
-    /// UDP; the checksum is filled in later. None if the payload is too long for IPv4.
-    pub(super) fn udp(source: SocketAddrV4, target: SocketAddrV4, payload: &'p [u8]) -> Option<Self> {
+    /// UDP, one datagram or several; the checksum is filled in later. None if the payload is too long
+    /// for IPv4.
+    pub(super) fn udp(
+        source: SocketAddrV4,
+        target: SocketAddrV4,
+        Payload {
+            bytes: payload,
+            segment,
+        }: Payload<'p>,
+    ) -> Option<Self> {
         let len = u16::try_from(HEAD + payload.len()).ok()?;
         let mut head = [0; HEAD];
         head[0..2].copy_from_slice(&source.port().to_be_bytes());
@@ -51,6 +63,7 @@ impl<'p> Datagram<'p> {
             protocol: IpProtocol::Udp,
             head,
             payload,
+            segment: segment.filter(|segment| payload.len() > usize::from(segment.get())),
         }
         .fitting()
     }
@@ -74,6 +87,7 @@ impl<'p> Datagram<'p> {
             protocol: IpProtocol::Icmp,
             head,
             payload,
+            segment: None,
         }
         .fitting()
     }
@@ -174,6 +188,7 @@ impl<'p> Datagram<'p> {
             self.head[6..8].copy_from_slice(&pseudo.to_be_bytes());
             return Offload {
                 partial_checksum: Some(UDP_CHECKSUM),
+                gso: self.segment.map(udp_superframe),
                 ..Offload::default()
             };
         }
@@ -188,8 +203,10 @@ impl<'p> Datagram<'p> {
         (IPV4_HEADER + self.len() <= usize::from(u16::MAX)).then_some(self)
     }
 
+    /// Whether it crosses the link without being cut; each of several must.
     fn fits(&self, link: Link) -> bool {
-        IPV4_HEADER + self.len() <= usize::from(link.mtu)
+        let payload = self.segment.map_or(self.payload.len(), |segment| segment.get().into());
+        IPV4_HEADER + HEAD + payload <= usize::from(link.mtu)
     }
 
     fn len(&self) -> usize {
@@ -197,8 +214,23 @@ impl<'p> Datagram<'p> {
     }
 }
 
-/// Bytes of a UDP header, and of an ICMP echo's.
-const HEAD: usize = 8;
+fn udp_superframe(segment: NonZeroU16) -> Gso {
+    Gso {
+        kind: GsoType::UdpL4,
+        size: segment.get(),
+        headers: UDP_HEADERS,
+        ecn: false,
+    }
+}
+
+/// Bytes of all headers of a UDP datagram's frame.
+pub(super) const UDP_HEADERS: u16 = 14 + 20 + 8;
+
+/// Bytes of a UDP header (RFC 768).
+pub(super) const UDP_HEADER: usize = 8;
+
+/// The same of an ICMP echo's (RFC 792).
+const HEAD: usize = UDP_HEADER;
 
 /// Fragments are counted in units of 8 bytes.
 const FRAGMENT_UNIT: usize = 8;

@@ -56,5 +56,5 @@ pub use engine::Engine;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
 pub use types::{
     Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, FlowId, Limits, MappingId, Passage,
-    PublishId, Refusal, Target, Transmit, Unreachable, UplinkCapabilities,
+    Payload, PublishId, Refusal, Target, Transmit, Unreachable, UplinkCapabilities,
 };

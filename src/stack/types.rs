@@ -102,6 +102,8 @@ pub struct UplinkCapabilities {
     pub tso4: bool,
     /// It segments TCP over IPv6.
     pub tso6: bool,
+    /// It takes several datagrams in one frame (VIRTIO_NET_HDR_GSO_UDP_L4).
+    pub uso: bool,
 }
 
 /// A container's interface as the stack knows it: the only source addresses it may send from.
@@ -147,6 +149,22 @@ pub enum Passage<'f> {
         /// The message.
         payload: &'f [u8],
     },
+}
+
+/// What came from the host: one datagram, or several of `segment` bytes, of which the last may be shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payload<'p> {
+    /// All bytes.
+    pub bytes: &'p [u8],
+    /// Bytes of one datagram, where there are several.
+    pub segment: Option<NonZeroU16>,
+}
+
+impl<'p> Payload<'p> {
+    /// One datagram.
+    pub fn one(bytes: &'p [u8]) -> Self {
+        Self { bytes, segment: None }
+    }
 }
 
 /// The host socket that a datagram leaves by.

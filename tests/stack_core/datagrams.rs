@@ -1,10 +1,11 @@
 //! UDP, DNS and echo: mappings and their filters, published ports, lifetimes, limits, fragments, errors.
 
 use std::net::{SocketAddr, SocketAddrV4};
+use std::num::NonZeroU16;
 
 use gangplank::policy::{HostAccess, Policy};
 use gangplank::stack::{
-    Action, ClientSocket, EchoId, Gso, GsoType, MappingId, Offload, Passage, PublishId, Unreachable,
+    Action, ClientSocket, EchoId, Gso, GsoType, MappingId, Offload, Passage, Payload, PublishId, Unreachable,
 };
 use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Packet;
@@ -36,7 +37,7 @@ fn send(net: &mut Net, from: SocketAddrV4, to: SocketAddrV4) -> MappingId {
 }
 
 fn answer(net: &mut Net, mapping: MappingId, from: SocketAddr) -> Option<(String, String, Vec<u8>)> {
-    let written = net.deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, b"y", out));
+    let written = net.deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, Payload::one(b"y"), out));
     written.map(|(_, frame)| read_udp(&frame))
 }
 
@@ -198,7 +199,7 @@ fn a_sum_of_zero_is_not_sent_as_no_sum() {
     for word in 0..=u16::MAX {
         let (from, payload) = (outside(1).into(), word.to_be_bytes());
         let (_, frame) = net
-            .deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, &payload, out))
+            .deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, Payload::one(&payload), out))
             .unwrap();
         assert_ne!(frame[40..42], [0, 0], "{word:04x}");
     }
@@ -228,7 +229,8 @@ fn empty_datagrams_are_datagrams() {
     else {
         panic!("dropped")
     };
-    let written = net.deliver(|engine, now, out| engine.deliver_datagram(now, id, outside(1).into(), b"", out));
+    let written =
+        net.deliver(|engine, now, out| engine.deliver_datagram(now, id, outside(1).into(), Payload::one(b""), out));
     assert_eq!(read_udp(&written.unwrap().1).2, b"");
 }
 
@@ -454,7 +456,9 @@ const WEB: PublishId = PublishId(4);
 
 fn published(net: &mut Net, publish: PublishId, client: &str) -> Option<String> {
     let (client, container) = (client.parse().unwrap(), own(9000).into());
-    let written = net.deliver(|engine, now, out| engine.deliver_published(now, publish, client, container, b"hi", out));
+    let written = net.deliver(|engine, now, out| {
+        engine.deliver_published(now, publish, client, container, Payload::one(b"hi"), out)
+    });
     written.map(|(_, frame)| {
         let (from, to, payload) = read_udp(&frame);
         assert_eq!((to, payload), (own(9000).to_string(), b"hi".to_vec()));
@@ -578,7 +582,8 @@ fn large_datagrams_come_in_fragments() {
     for len in [1472, 1473, 2952, 2953, 9000, 65507] {
         let payload: Vec<u8> = (0..len).map(|i: usize| (i * 7) as u8).collect();
         let from = outside(1).into();
-        let first = net.deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, &payload, out));
+        let first =
+            net.deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, Payload::one(&payload), out));
         let mut frames = vec![first.unwrap().1];
         frames.extend(net.frames());
         assert_eq!(frames.len(), if len == 1472 { 1 } else { (len + 8).div_ceil(1480) });
@@ -600,7 +605,7 @@ fn large_datagrams_come_in_fragments() {
     }
     let from = outside(1).into();
     assert!(
-        net.deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, &[0; 65508], out))
+        net.deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, Payload::one(&[0; 65508]), out))
             .is_none()
     );
 }
@@ -611,16 +616,77 @@ fn the_kernel_completes_the_checksum_of_whole_datagrams() {
     let mapping = send(&mut net, own(5000), outside(1));
     let from = outside(1).into();
     let (transmit, mut frame) = net
-        .deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, b"odd", out))
+        .deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, Payload::one(b"odd"), out))
         .unwrap();
     let partial = transmit.offload.partial_checksum.unwrap();
     assert_eq!((partial.start, partial.offset), (34, 6));
     complete_checksum(&mut frame, 34, 6);
     assert_eq!(read_udp(&frame).2, b"odd");
     let (transmit, _) = net
-        .deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, &[0; 3000], out))
+        .deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, Payload::one(&[0; 3000]), out))
         .unwrap();
     assert_eq!(transmit.offload.partial_checksum, None);
+}
+
+#[test]
+fn datagrams_of_one_size_travel_as_a_superframe() {
+    let mut net = Net::with(|config| config.uplink = OFFLOADING);
+    let mapping = send(&mut net, own(5000), outside(1));
+    let segment = NonZeroU16::new(1400).unwrap();
+    let fitting = net.engine.datagrams_per_frame(segment);
+    assert_eq!(fitting, 46, "as many as stay below 65,536 bytes with all headers");
+    let payload = vec![7; fitting * 1400 - 100];
+    let from = outside(1).into();
+    let (transmit, frame) = net
+        .deliver(|engine, now, out| {
+            engine.deliver_datagram(
+                now,
+                mapping,
+                from,
+                Payload {
+                    bytes: &payload,
+                    segment: Some(segment),
+                },
+                out,
+            )
+        })
+        .unwrap();
+    let gso = transmit.offload.gso.unwrap();
+    assert_eq!((gso.kind, gso.size, gso.headers), (GsoType::UdpL4, 1400, 42));
+    assert!(frame.len() < 65_536 && transmit.offload.validate(frame.len()).is_ok());
+    assert_eq!(
+        transmit
+            .offload
+            .partial_checksum
+            .map(|partial| (partial.start, partial.offset)),
+        Some((34, 6))
+    );
+    // One alone is no superframe.
+    let (transmit, _) = net
+        .deliver(|engine, now, out| {
+            engine.deliver_datagram(
+                now,
+                mapping,
+                from,
+                Payload {
+                    bytes: &[7; 1400],
+                    segment: Some(segment),
+                },
+                out,
+            )
+        })
+        .unwrap();
+    assert_eq!(transmit.offload.gso, None);
+}
+
+#[test]
+fn what_would_be_cut_or_not_taken_apart_goes_one_by_one() {
+    let net = Net::with(|config| config.uplink = OFFLOADING);
+    assert_eq!(net.engine.datagrams_per_frame(NonZeroU16::new(1472).unwrap()), 44);
+    assert_eq!(net.engine.datagrams_per_frame(NonZeroU16::new(1473).unwrap()), 1);
+    assert_eq!(net.engine.datagrams_per_frame(NonZeroU16::new(1).unwrap()), 64);
+    let net = Net::new();
+    assert_eq!(net.engine.datagrams_per_frame(NonZeroU16::new(1400).unwrap()), 1);
 }
 
 /// What the kernel does with a partial checksum.

@@ -4,7 +4,9 @@
 
 use std::net::SocketAddrV4;
 
-use gangplank::stack::{Action, FlowId, Gso, GsoType, MappingId, Offload, PartialChecksum, PublishId, Unreachable};
+use gangplank::stack::{
+    Action, FlowId, Gso, GsoType, MappingId, Offload, PartialChecksum, Payload, PublishId, Unreachable,
+};
 use smoltcp::time::Duration;
 use smoltcp::wire::{ArpOperation, IpProtocol, Ipv4Packet, TcpControl};
 
@@ -428,11 +430,13 @@ fn act(net: &mut Net, dice: &mut Dice) {
         }
         14 => {
             let (client, container) = ("127.0.0.1:7".parse().unwrap(), SocketAddrV4::new(ADDRESS, 4000).into());
-            net.deliver(|engine, now, out| engine.deliver_published(now, PublishId(1), client, container, b"x", out));
+            net.deliver(|engine, now, out| {
+                engine.deliver_published(now, PublishId(1), client, container, Payload::one(b"x"), out)
+            });
         }
         15 => {
             let (mapping, from) = (MappingId(dice.roll(4) as u32), SocketAddrV4::new(OUTSIDE, 9).into());
-            net.deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, &[0; 3000], out));
+            net.deliver(|engine, now, out| engine.deliver_datagram(now, mapping, from, Payload::one(&[0; 3000]), out));
         }
         _ => {}
     }

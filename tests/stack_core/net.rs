@@ -26,11 +26,13 @@ pub(crate) const PLAIN: UplinkCapabilities = UplinkCapabilities {
     checksum: false,
     tso4: false,
     tso6: false,
+    uso: false,
 };
 pub(crate) const OFFLOADING: UplinkCapabilities = UplinkCapabilities {
     checksum: true,
     tso4: true,
     tso6: false,
+    uso: true,
 };
 
 /// The engine's initial sequence numbers are its own; the container's are chosen so that they wrap.

@@ -10,19 +10,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use mio::net::UdpSocket;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use smoltcp::time::Instant;
 
 use super::{Link, Readiness};
 use crate::host::echo::{HEADER, PingSocket};
 use crate::host::errno::{unreachable, would_block};
-use crate::host::udp;
-use crate::stack::{ClientSocket, EchoId, Engine, MappingId, PublishId, Transmit, Unreachable};
+use crate::host::udp::{Received, UdpSide};
+use crate::stack::{ClientSocket, EchoId, Engine, MappingId, Payload, PublishId, Transmit, Unreachable};
 
 /// Host sockets by mapping.
 #[derive(Debug)]
 pub(super) struct Datagrams {
-    mappings: HashMap<MappingId, UdpSocket>,
+    mappings: HashMap<MappingId, UdpSide>,
     echoes: HashMap<EchoId, PingSocket>,
     published: HashMap<PublishId, Published>,
     /// The datagram being received.
@@ -33,7 +33,7 @@ pub(super) struct Datagrams {
 
 #[derive(Debug)]
 struct Published {
-    socket: UdpSocket,
+    socket: UdpSide,
     container: SocketAddr,
 }
 
@@ -64,14 +64,7 @@ impl Datagrams {
             // The port was unpublished while its client's answer was on the way.
             ClientSocket::Published(id) => &self.published.get(&id).ok_or(Unreachable::Refused)?.socket,
         };
-        let segment = segment.map_or(payload.len().max(1), |segment| usize::from(segment.get()));
-        // An empty datagram is one datagram (chunks() would make it none).
-        if payload.is_empty() {
-            return sent(socket.send_to(payload, target));
-        }
-        payload
-            .chunks(segment)
-            .try_for_each(|datagram| sent(socket.send_to(datagram, target)))
+        sent(socket.send(target, payload, segment))
     }
 
     /// Sends a container's echo request.
@@ -100,7 +93,7 @@ impl Datagrams {
         let Some(socket) = self.mappings.get(&mapping) else {
             return false;
         };
-        receive_some(socket, &mut self.buffer, |from, payload| {
+        receive_some(socket, &mut self.buffer, engine, |engine, from, payload| {
             forward(link, |out| engine.deliver_datagram(now, mapping, from, payload, out));
         })
     }
@@ -116,7 +109,7 @@ impl Datagrams {
         let Some(Published { socket, container }) = self.published.get(&id) else {
             return false;
         };
-        receive_some(socket, &mut self.buffer, |client, payload| {
+        receive_some(socket, &mut self.buffer, engine, |engine, client, payload| {
             forward(link, |out| {
                 engine.deliver_published(now, id, client, *container, payload, out)
             });
@@ -152,8 +145,7 @@ impl Datagrams {
         socket: std::net::UdpSocket,
         container: SocketAddr,
     ) -> io::Result<()> {
-        let mut socket = UdpSocket::from_std(socket);
-        registry.register(&mut socket, token, Interest::READABLE)?;
+        let socket = UdpSide::watch(UdpSocket::from_std(socket), registry, token)?;
         self.published.insert(id, Published { socket, container });
         Ok(())
     }
@@ -179,11 +171,11 @@ impl Datagrams {
         id: MappingId,
         port: u16,
         target: SocketAddr,
-    ) -> Result<&UdpSocket, Unreachable> {
+    ) -> Result<&UdpSide, Unreachable> {
         match self.mappings.entry(id) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(new) => {
-                let socket = udp::open(target, port, registry, Readiness::Mapping(id).into())
+                let socket = UdpSide::open(target, port, registry, Readiness::Mapping(id).into())
                     .map_err(|error| unreachable(&error))?;
                 Ok(new.insert(socket))
             }
@@ -200,11 +192,39 @@ impl Datagrams {
     }
 }
 
-/// Receives datagrams until the socket is empty or the portion full; true when more may wait.
-fn receive_some(socket: &UdpSocket, buffer: &mut [u8], mut take: impl FnMut(SocketAddr, &[u8])) -> bool {
+/// Receives datagrams until the socket is empty or the portion full, and hands them on in as few frames as the engine
+/// allows; true when more may wait.
+fn receive_some(
+    socket: &UdpSide,
+    buffer: &mut [u8],
+    engine: &mut Engine,
+    mut deliver: impl FnMut(&mut Engine, SocketAddr, Payload<'_>),
+) -> bool {
     for _ in 0..DATAGRAMS_PER_TURN {
-        match socket.recv_from(buffer) {
-            Ok((len, from)) => take(from, &buffer[..len]),
+        match socket.recv(buffer) {
+            Ok(Received { from, len: 0, .. }) => deliver(engine, from, Payload::one(&[])),
+            Ok(Received {
+                from,
+                len,
+                segment: None,
+            }) => deliver(engine, from, Payload::one(&buffer[..len])),
+            Ok(Received {
+                from,
+                len,
+                segment: Some(segment),
+            }) => {
+                let frame = usize::from(segment.get()) * engine.datagrams_per_frame(segment);
+                buffer[..len].chunks(frame).for_each(|bytes| {
+                    deliver(
+                        engine,
+                        from,
+                        Payload {
+                            bytes,
+                            segment: Some(segment),
+                        },
+                    )
+                });
+            }
             Err(error) if would_block(&error) => return false,
             // An ICMP error about an earlier datagram; reading it has cleared it.
             Err(error) => tracing::debug!(%error, "datagram socket"),
@@ -219,11 +239,11 @@ fn forward(link: &mut Link, deliver: impl FnOnce(&mut [u8]) -> Option<Transmit>)
     }
 }
 
-fn sent(outcome: io::Result<usize>) -> Result<(), Unreachable> {
+fn sent(outcome: io::Result<()>) -> Result<(), Unreachable> {
     match outcome {
         // A full send queue loses datagrams, as on any wire.
         Err(error) if !would_block(&error) => Err(unreachable(&error)),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -12,22 +12,34 @@ use smoltcp::time::Instant;
 use super::Engine;
 use crate::policy::{DNS_PORT, Lead};
 use crate::stack::counters::Discard;
-use crate::stack::datagram::Datagram;
-use crate::stack::frame::{Packet, ipv4_of};
+use crate::stack::datagram::{Datagram, UDP_HEADER, UDP_HEADERS};
+use crate::stack::frame::{IPV4_HEADER, Packet, ipv4_of};
 use crate::stack::icmp::IcmpError;
 use crate::stack::timer::Deadline;
-use crate::stack::types::{Action, ClientSocket, EchoId, MappingId, Passage, PublishId, Transmit};
+use crate::stack::types::{Action, ClientSocket, EchoId, MappingId, Passage, Payload, PublishId, Transmit};
 use crate::stack::udp::{CLIENT_LIFETIME, Client, ClientKey, Mapping};
 use crate::stack::{GsoType, Offload};
 
 impl Engine {
-    /// Writes a datagram that reached a mapping's socket; none if the mapping has expired or never wrote to `from`.
+    /// How many datagrams of `segment` bytes one frame to a container may carry: one where they would have to be cut or the
+    /// kernel does not take them apart.
+    pub fn datagrams_per_frame(&self, segment: NonZeroU16) -> usize {
+        let segment = usize::from(segment.get());
+        let cut = IPV4_HEADER + UDP_HEADER + segment > usize::from(self.config.mtu);
+        if cut || !self.config.uplink.uso || !self.config.uplink.checksum {
+            return 1;
+        }
+        (MAX_SUPERFRAME / segment).clamp(1, MAX_DATAGRAMS)
+    }
+
+    /// Writes what reached a mapping's socket: a datagram, or several of `segment` bytes as far as
+    /// [`Engine::datagrams_per_frame`] allows. None if the mapping has expired or never wrote to `from`.
     pub fn deliver_datagram(
         &mut self,
         _now: Instant,
         MappingId(id): MappingId,
         from: SocketAddr,
-        payload: &[u8],
+        payload: Payload<'_>,
         out: &mut [u8],
     ) -> Option<Transmit> {
         let from = canonical(from);
@@ -37,14 +49,14 @@ impl Engine {
         self.count_delivery(transmit, Discard::Filtered)
     }
 
-    /// Writes a datagram that a client sent to a published port; none if no such container is attached.
+    /// Writes what a client sent to a published port, as [`Engine::deliver_datagram`] does; none if no such container is attached.
     pub fn deliver_published(
         &mut self,
         now: Instant,
         publish: PublishId,
         client: SocketAddr,
         container: SocketAddr,
-        payload: &[u8],
+        payload: Payload<'_>,
         out: &mut [u8],
     ) -> Option<Transmit> {
         let client = Client {
@@ -66,7 +78,7 @@ impl Engine {
         out: &mut [u8],
     ) -> Option<Transmit> {
         let resolver = SocketAddr::new(self.config.policy.gateway().into(), DNS_PORT);
-        let transmit = self.write_udp(resolver, client, payload, out);
+        let transmit = self.write_udp(resolver, client, Payload::one(payload), out);
         self.count_delivery(transmit, Discard::Filtered)
     }
 
@@ -258,7 +270,7 @@ impl Engine {
         &mut self,
         source: SocketAddr,
         target: SocketAddr,
-        payload: &[u8],
+        payload: Payload<'_>,
         out: &mut [u8],
     ) -> Option<Transmit> {
         let link = self.link_to(target.ip())?;
@@ -307,6 +319,13 @@ fn segment_of(offload: Offload) -> Result<Option<NonZeroU16>, Discard> {
         Some(_) => Err(Discard::Malformed),
     }
 }
+
+/// Bytes of payload of a frame that stays below 65,536 with its Ethernet header: one byte more, and the kernel takes it
+/// apart in software.
+const MAX_SUPERFRAME: usize = 65_535 - UDP_HEADERS as usize;
+
+/// UDP_MAX_SEGMENTS of linux/udp.h before Linux 6.9.
+const MAX_DATAGRAMS: usize = 64;
 
 /// Ports tried at the gateway for a client that cannot be shown as itself; with half of them taken, the chance that all
 /// fail is one in 65,000.
