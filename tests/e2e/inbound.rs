@@ -9,6 +9,7 @@ cases![
     curl_fetches_http_server_and_its_log_shows_the_client,
     a_loopback_client_appears_as_the_gateway,
     published_udp_keeps_the_clients_address,
+    a_burst_of_datagrams_to_a_published_port,
     hostport_and_containerport,
     an_address_binds_only_there,
     a_container_port_alone_gets_an_automatic_port,
@@ -51,6 +52,12 @@ fn published_udp_keeps_the_clients_address(host: &Host) -> Outcome {
         .ok()?;
     same("answers", said.matches("right").count(), 4)?;
     host.logged("echo", &format!("from {CLIENT} 4567 "))
+}
+
+fn a_burst_of_datagrams_to_a_published_port(host: &Host) -> Outcome {
+    host.container("-p 9000:9001/udp", "echo", &host.peer("udp-echo 0.0.0.0 9001"), "ready")?;
+    let said = host.outside(&host.peer(&format!("udp-burst {HOST} 9000")))?.ok()?;
+    same("echoed", said.as_str(), "whole 21")
 }
 
 fn hostport_and_containerport(host: &Host) -> Outcome {

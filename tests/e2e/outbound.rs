@@ -15,6 +15,7 @@ cases![
     a_reset_stays_a_reset,
     two_hundred_connections_at_once,
     udp_echo_out,
+    a_burst_of_datagrams_out_and_one_back,
     two_servers_see_one_host_port,
     ping_reaches_the_outside,
     ping_is_prohibited_where_the_host_forbids_it,
@@ -116,6 +117,22 @@ fn udp_echo_out(host: &Host) -> Outcome {
     // 4 bytes, none, 1400 and 1472, which is all that a frame holds.
     same(format!("answers in\n{said}"), said.matches("right").count(), 4)?;
     server.says(&format!("from {HOST} "))
+}
+
+fn a_burst_of_datagrams_out_and_one_back(host: &Host) -> Outcome {
+    let echo = host.outside_server("echo", "udp-echo 0.0.0.0 9000")?;
+    same(
+        "echoed",
+        inside(host, &format!("udp-burst {OUTSIDE} 9000"))?.as_str(),
+        "whole 21",
+    )?;
+    drop(echo);
+    let _volley = host.outside_server("volley", "udp-volley 0.0.0.0 9001")?;
+    same(
+        "caught",
+        inside(host, &format!("udp-catch {OUTSIDE} 9001"))?.as_str(),
+        "whole 21",
+    )
 }
 
 fn two_servers_see_one_host_port(host: &Host) -> Outcome {

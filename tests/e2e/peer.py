@@ -299,6 +299,49 @@ def udp_ask(source, port, *endpoints):
                 say(f"udp {length} {name_of(error)}")
 
 
+def burst():
+    """What one sendmsg with UDP_SEGMENT (linux/udp.h) makes 21 datagrams of: the whole, and its ancillary data."""
+    payload = b"".join(bytes([number]) * 1400 for number in range(20)) + b"last"
+    return payload, [(socket.IPPROTO_UDP, 103, struct.pack("H", 1400))]
+
+
+def caught(sock):
+    """How many of a burst's datagrams come in, each whole."""
+    whole, _ = burst()
+    missing = {whole[at:at + 1400] for at in range(0, len(whole), 1400)}
+    while missing:
+        missing.remove(sock.recvfrom(65536)[0])
+    return 21
+
+
+def udp_volley(address, port):
+    """Answers each datagram with a burst."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.bind((address, int(port)))
+    say("ready")
+    while True:
+        _, peer = sock.recvfrom(65536)
+        payload, segments = burst()
+        sock.sendmsg([payload], segments, 0, peer)
+
+
+def udp_burst(address, port):
+    """Sends a burst, and says how many datagrams come back."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(3)
+    payload, segments = burst()
+    sock.sendmsg([payload], segments, 0, (address, int(port)))
+    say("whole", caught(sock))
+
+
+def udp_catch(address, port):
+    """Sends a datagram, and says how many of a burst come back."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(3)
+    sock.sendto(b"go", (address, int(port)))
+    say("whole", caught(sock))
+
+
 def udp_error(address, port):
     """Says the error that a connected UDP socket gets from a closed port."""
     sock = socket.socket(family(address), socket.SOCK_DGRAM)
