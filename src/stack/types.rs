@@ -80,6 +80,21 @@ impl Config {
     }
 }
 
+impl Limits {
+    /// The same shares of what so many descriptors allow: a flow, a mapping and an echo mapping take one each.
+    pub fn within(self, descriptors: usize) -> Self {
+        let wanted = self.flows + 2 * self.mappings;
+        let share = |limit: usize| (limit * descriptors.min(wanted) / wanted.max(1)).max(1);
+        Self {
+            flows: share(self.flows),
+            flows_per_container: share(self.flows_per_container),
+            half_open_per_container: share(self.half_open_per_container),
+            mappings: share(self.mappings),
+            mappings_per_container: share(self.mappings_per_container),
+        }
+    }
+}
+
 impl Default for Limits {
     /// Chosen so that one container can fill neither a helper with 20,000 descriptors nor the neighbours' share.
     fn default() -> Self {
@@ -291,3 +306,18 @@ pub struct Transmit {
 /// The usual size of a ring: 512 KiB kept one stream at the speed of the kernel's own bridge in the experiments of the
 /// design; four times as much gained nothing that could be measured.
 pub const DEFAULT_TCP_RING: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_shrink_with_the_descriptors() {
+        let usual = Limits::default();
+        assert_eq!(usual.within(1_000_000), usual);
+        let small = usual.within(3_584);
+        assert!(small.flows + 2 * small.mappings <= 3_584, "{small:?}");
+        assert!(small.flows_per_container < small.flows && small.mappings_per_container < small.mappings);
+        assert_eq!(usual.within(0).flows, 1, "never nothing at all");
+    }
+}

@@ -466,6 +466,18 @@ fn published(net: &mut Net, publish: PublishId, client: &str) -> Option<String> 
     })
 }
 
+/// A link-local address is nothing without its scope.
+#[test]
+fn an_answer_keeps_the_scope_of_its_client() {
+    let mut net = Net::new();
+    let client = "[fe80::7%3]:5555";
+    let shown: SocketAddrV4 = published(&mut net, WEB, client).unwrap().parse().unwrap();
+    let Passage::Datagram { target, .. } = net.pass(&udp(own(9000), shown, b"answer")) else {
+        panic!("an answer to a client goes out");
+    };
+    assert_eq!(target, client.parse().unwrap());
+}
+
 #[test]
 fn a_published_port_shows_the_client_and_brings_the_answer_back() {
     let mut net = Net::new();

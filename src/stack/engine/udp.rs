@@ -4,7 +4,7 @@
 //! published port, which goes back through that port's listener; or the use of the mapping of its endpoint. The shell
 //! brings datagrams of the host in with the `deliver_` functions, each of which writes one frame at once.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroU16;
 
 use smoltcp::time::Instant;
@@ -254,7 +254,7 @@ impl Engine {
     }
 
     /// Forgets everything about datagrams of a container.
-    pub(super) fn drop_datagrams_of(&mut self, container: std::net::IpAddr) {
+    pub(super) fn drop_datagrams_of(&mut self, container: IpAddr) {
         for id in self.mappings.of_owner(container) {
             self.close_mapping(MappingId(id));
         }
@@ -303,7 +303,11 @@ impl Engine {
 
 /// A v4-mapped address of a dual-stack socket as the address it carries.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        IpAddr::V4(carried) => SocketAddr::new(carried.into(), address.port()),
+        // Whole: a link-local address is nothing without its scope (RFC 4007 section 6).
+        IpAddr::V6(_) => address,
+    }
 }
 
 fn ipv4_endpoint(address: SocketAddr) -> Option<SocketAddrV4> {
