@@ -20,8 +20,8 @@ pub struct TcpSide {
     phase: Phase,
     readable: bool,
     writable: bool,
-    /// The kernel said that no more will come: read to the end, short reads or not.
-    read_closed: bool,
+    /// The kernel said that no more will come, or that urgent data has: read to the end, short reads or not.
+    to_the_end: bool,
 }
 
 /// How far the host side has come.
@@ -76,14 +76,15 @@ impl TcpSide {
             // Urgent data stays where it stood in the stream (RFC 6093 section 6).
             SockRef::from(tcp).set_out_of_band_inline(true)?;
         }
-        registry.register(stream.source(), token, Interest::READABLE | Interest::WRITABLE)?;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        registry.register(stream.source(), token, interest)?;
         let open = phase == Phase::Open;
         Ok(Self {
             stream,
             phase,
             readable: open,
             writable: open,
-            read_closed: false,
+            to_the_end: false,
         })
     }
 
@@ -91,7 +92,7 @@ impl TcpSide {
     pub fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
-        self.read_closed |= event.is_read_closed() || event.is_error();
+        self.to_the_end |= event.is_read_closed() || event.is_priority() || event.is_error();
     }
 
     /// How far it has come.
@@ -146,8 +147,9 @@ impl TcpSide {
                 Progress::End
             }
             Ok(count) => {
-                // A short read has emptied the socket, and what comes later makes a new edge (epoll(7), Q9).
-                self.readable = count == space.len() || self.read_closed;
+                // A short read has emptied the socket, and what comes later makes a new edge (epoll(7), Q9). Not so at
+                // urgent data, before which the kernel stops (tcp_recvmsg).
+                self.readable = count == space.len() || self.to_the_end;
                 Progress::Moved(count)
             }
             Err(error) if would_block(&error) => {
@@ -228,5 +230,52 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{MsgFlags, send};
+
+    use super::*;
+
+    /// Both ends of a connection, ours as the driver has it.
+    fn connection(poll: &mio::Poll) -> (TcpSide, std::net::TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let host = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let side = TcpSide::accepted(TcpStream::from_std(ours), poll.registry(), Token(0)).unwrap();
+        (side, host)
+    }
+
+    /// Everything that is there, read as the driver does: until there is nothing for now.
+    fn read_all(side: &mut TcpSide) -> Vec<u8> {
+        let (mut all, mut space) = (Vec::new(), [0; 64]);
+        while let Progress::Moved(count) = side.read(&mut space) {
+            all.extend_from_slice(&space[..count]);
+        }
+        all
+    }
+
+    #[test]
+    fn urgent_data_does_not_stop_the_stream() {
+        let mut poll = mio::Poll::new().unwrap();
+        let (mut side, host) = connection(&poll);
+        for (bytes, flags) in [
+            (b"before", MsgFlags::empty()),
+            (b"urgent", MsgFlags::MSG_OOB),
+            (b"behind", MsgFlags::empty()),
+        ] {
+            send(host.as_raw_fd(), bytes, flags).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        let mut events = mio::Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+        events.iter().for_each(|event| side.note(event));
+        assert_eq!(String::from_utf8_lossy(&read_all(&mut side)), "beforeurgentbehind");
     }
 }
