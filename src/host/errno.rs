@@ -18,7 +18,8 @@ pub fn unreachable(error: &io::Error) -> Unreachable {
         Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EINVAL | Errno::EAFNOSUPPORT => Unreachable::Network,
         Errno::EACCES | Errno::EPERM => Unreachable::Prohibited,
         Errno::ETIMEDOUT => Unreachable::TimedOut,
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EADDRNOTAVAIL => Unreachable::Exhausted,
+        Errno::EADDRNOTAVAIL => Unreachable::Exhausted,
+        _ if is_exhaustion(error) => Unreachable::Exhausted,
         _ => Unreachable::Host,
     }
 }
@@ -26,6 +27,15 @@ pub fn unreachable(error: &io::Error) -> Unreachable {
 /// Whether the call would have waited, or was interrupted: not a failure.
 pub fn would_block(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Whether descriptors or memory have run out: it goes by, without an event that says so.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+    )
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl Driver {
             tracing::error!(%error, ?id, "a published port cannot be watched");
         }
         // Clients may have come before the container.
-        self.ready.push_back(Readiness::Published(id));
+        self.ready.push(Readiness::Published(id));
     }
 }
 

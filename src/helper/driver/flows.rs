@@ -11,7 +11,7 @@ use smoltcp::time::Instant;
 
 use super::Readiness;
 use super::command::Events;
-use crate::host::errno::would_block;
+use crate::host::errno::{is_exhaustion, would_block};
 use crate::host::tcp::{Progress, TcpSide};
 use crate::stack::{Closing, Engine, FlowId, PublishId, Target, Unreachable};
 
@@ -28,8 +28,6 @@ struct Side {
     socket: TcpSide,
     /// The container's side is established; before, nothing moves.
     established: bool,
-    /// In the driver's queue of sources with work.
-    queued: bool,
 }
 
 #[derive(Debug)]
@@ -39,11 +37,11 @@ struct Listener {
 }
 
 impl Flows {
-    /// Remembers readiness; true when the flow is to be queued.
-    pub(super) fn note(&mut self, flow: FlowId, event: &Event) -> bool {
-        let Some(side) = self.side(flow) else { return false };
-        side.socket.note(event);
-        !std::mem::replace(&mut side.queued, true)
+    /// Remembers readiness.
+    pub(super) fn note(&mut self, flow: FlowId, event: &Event) {
+        if let Some(side) = self.side(flow) {
+            side.socket.note(event);
+        }
     }
 
     /// Opens the host side of an outbound flow.
@@ -83,7 +81,6 @@ impl Flows {
     /// Moves what can be moved, a bounded portion; true when more is left.
     pub(super) fn serve(&mut self, now: Instant, engine: &mut Engine, flow: FlowId) -> bool {
         let Some(side) = self.side(flow) else { return false };
-        side.queued = false;
         match side.socket.connect_outcome() {
             Some(Ok(())) => {
                 side.established = true;
@@ -104,7 +101,7 @@ impl Flows {
         }
         match side.fill(now, engine, flow) {
             Filled::Dry => false,
-            Filled::Portion => !std::mem::replace(&mut side.queued, true),
+            Filled::Portion => true,
             Filled::Failed => {
                 engine.reset(now, flow);
                 false
@@ -150,24 +147,25 @@ impl Flows {
         self.listeners.remove(&id);
     }
 
-    /// Accepts clients of a published port, a bounded portion; true when more may wait.
-    pub(super) fn accept(&mut self, now: Instant, engine: &mut Engine, registry: &Registry, id: PublishId) -> bool {
+    /// Accepts clients of a published port, a bounded portion.
+    pub(super) fn accept(&mut self, now: Instant, engine: &mut Engine, registry: &Registry, id: PublishId) -> Accepted {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listeners.get(&id) else {
-                return false;
+                return Accepted::All;
             };
             let container = listener.container;
             match listener.socket.accept() {
                 Ok((stream, client)) => self.admit(now, engine, registry, stream, client, container),
-                Err(error) if would_block(&error) => return false,
-                // The client has gone, or descriptors have run out: the others wait in the kernel's queue.
-                Err(error) => {
-                    tracing::debug!(%error, ?id, "a client of a published port was not accepted");
-                    return false;
+                Err(error) if would_block(&error) => return Accepted::All,
+                Err(error) if is_exhaustion(&error) => {
+                    tracing::debug!(%error, ?id, "clients of a published port have to wait");
+                    return Accepted::Starved;
                 }
+                // This client has gone while it waited (accept(2), "Error handling"); the next one may be there.
+                Err(error) => tracing::debug!(%error, ?id, "a client of a published port was not accepted"),
             }
         }
-        true
+        Accepted::Portion
     }
 
     fn admit(
@@ -200,16 +198,23 @@ impl Flows {
         if self.sides.len() <= index {
             self.sides.resize_with(index + 1, || None);
         }
-        self.sides[index] = Some(Side {
-            socket,
-            established,
-            queued: false,
-        });
+        self.sides[index] = Some(Side { socket, established });
     }
 
     fn side(&mut self, flow: FlowId) -> Option<&mut Side> {
         self.sides.get_mut(flow.0 as usize)?.as_mut()
     }
+}
+
+/// What accepting clients came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// No more are waiting.
+    All,
+    /// The portion of this turn is full.
+    Portion,
+    /// There is no descriptor or memory for those that wait in the kernel's queue.
+    Starved,
 }
 
 /// What reading the host came to.

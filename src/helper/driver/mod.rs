@@ -14,9 +14,9 @@
 mod command;
 mod datagrams;
 mod flows;
+mod ready;
 mod token;
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::mpsc;
@@ -33,7 +33,8 @@ use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
 pub use command::{Command, DriverHandle, Event, Events};
 
 use datagrams::Datagrams;
-use flows::Flows;
+use flows::{Accepted, Flows};
+use ready::Ready;
 use token::Readiness;
 
 /// Starts the driver's thread.
@@ -54,7 +55,7 @@ pub fn spawn(config: Config, seed: [u64; 4], uplink: Box<dyn Uplink>, events: Ev
         flows: Flows::default(),
         datagrams: Datagrams::default(),
         frame: vec![0; FRAME_BYTES].into_boxed_slice(),
-        ready: VecDeque::new(),
+        ready: Ready::default(),
         commands: receiver,
         events,
         stopping: false,
@@ -84,8 +85,7 @@ struct Driver {
     datagrams: Datagrams,
     /// The frame being handled.
     frame: Box<[u8]>,
-    /// Sources with work left, each once.
-    ready: VecDeque<Readiness>,
+    ready: Ready,
     commands: mpsc::Receiver<Command>,
     events: Events,
     stopping: bool,
@@ -106,25 +106,28 @@ impl Driver {
             }
             self.turn(clock::now());
         }
-        self.events.stopped();
     }
 
     fn turn(&mut self, now: Instant) {
         self.read_frames(now);
+        self.ready.wake(now);
         self.serve_sources(now);
         self.engine.handle_timeout(now);
         self.act(now);
         self.write_frames(now);
-        // What was sent may have changed a flow's state (a RST ends it).
-        self.act(now);
+        if self.act(now) {
+            // What was sent has changed a flow's state, and what was done about it may be to be sent: come back at once.
+            self.ready.push(Readiness::Uplink);
+        }
     }
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        if self.link.readable || !self.ready.is_empty() {
+        if self.link.readable || self.ready.len() > 0 {
             return Some(Duration::ZERO);
         }
-        let deadline = self.engine.poll_timeout()?;
+        let deadlines = [self.engine.poll_timeout(), self.ready.deadline()];
+        let deadline = deadlines.into_iter().flatten().min()?;
         let now = clock::now();
         Some(if deadline > now {
             (deadline - now).into()
@@ -138,12 +141,11 @@ impl Driver {
             Ok(Readiness::Command) => self.obey(),
             Ok(Readiness::Uplink) => self.link.readable = true,
             Ok(readiness @ Readiness::Flow(flow)) => {
-                if self.flows.note(flow, event) {
-                    self.ready.push_back(readiness);
-                }
+                self.flows.note(flow, event);
+                self.ready.push(readiness);
             }
             Ok(readiness @ (Readiness::Mapping(_) | Readiness::Echo(_) | Readiness::Published(_))) => {
-                self.ready.push_back(readiness);
+                self.ready.push(readiness);
             }
             Err(Token(token)) => tracing::error!(token, "readiness of nothing that we registered"),
         }
@@ -201,7 +203,7 @@ impl Driver {
 
     fn serve_sources(&mut self, now: Instant) {
         for _ in 0..self.ready.len() {
-            let Some(readiness) = self.ready.pop_front() else {
+            let Some(readiness) = self.ready.pop() else {
                 return;
             };
             let more = match readiness {
@@ -212,22 +214,28 @@ impl Driver {
                 Readiness::Command | Readiness::Uplink => false,
             };
             if more {
-                self.ready.push_back(readiness);
+                self.ready.push(readiness);
             }
         }
     }
 
     fn serve_published(&mut self, now: Instant, publish: crate::stack::PublishId) -> bool {
         let registry = self.poll.registry();
-        self.flows.accept(now, &mut self.engine, registry, publish)
-            || self
-                .datagrams
-                .receive_published(now, &mut self.engine, &mut self.link, publish)
+        match self.flows.accept(now, &mut self.engine, registry, publish) {
+            Accepted::All => {}
+            Accepted::Portion => return true,
+            Accepted::Starved => self.ready.starve(now, Readiness::Published(publish)),
+        }
+        self.datagrams
+            .receive_published(now, &mut self.engine, &mut self.link, publish)
     }
 
-    fn act(&mut self, now: Instant) {
+    /// Does what the engine wants done; whether there was anything.
+    fn act(&mut self, now: Instant) -> bool {
         use crate::stack::Action;
+        let mut acted = false;
         while let Some(action) = self.engine.poll_action() {
+            acted = true;
             match action {
                 Action::Connect { flow, target } => {
                     self.flows
@@ -238,7 +246,7 @@ impl Driver {
                         self.flows.establish(flow);
                     }
                     if self.flows.serve(now, &mut self.engine, flow) {
-                        self.ready.push_back(Readiness::Flow(flow));
+                        self.ready.push(Readiness::Flow(flow));
                     }
                 }
                 Action::Finish { flow } => self.flows.finish(flow),
@@ -247,6 +255,7 @@ impl Driver {
                 Action::CloseEcho { echo } => self.datagrams.close_echo(echo),
             }
         }
+        acted
     }
 
     fn write_frames(&mut self, now: Instant) {
@@ -257,7 +266,7 @@ impl Driver {
             self.link.send(transmit);
         }
         // Some may be left: come back at once.
-        self.ready.push_back(Readiness::Uplink);
+        self.ready.push(Readiness::Uplink);
     }
 }
 
