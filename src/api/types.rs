@@ -149,6 +149,7 @@ pub struct Created {
 
 /// The namespaces of a container are there: give it its interface.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StartContainer {
     /// The process whose network namespace it is.
     pub pid: Option<i32>,
@@ -158,6 +159,7 @@ pub struct StartContainer {
 
 /// The command has ended.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Exited {
     /// Its exit code, 128+n for a signal.
     pub code: i32,
@@ -233,6 +235,7 @@ pub struct PortMapping {
 
 /// `publish` and `unpublish`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PortSpecs {
     /// SPECs, as typed.
     pub specs: Vec<String>,
@@ -240,6 +243,7 @@ pub struct PortSpecs {
 
 /// `stop`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stop {
     /// Seconds between SIGTERM and SIGKILL.
     pub timeout: u64,
@@ -247,6 +251,7 @@ pub struct Stop {
 
 /// `down`, `rm`.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Force {
     /// Do it even to what runs.
     pub force: bool,

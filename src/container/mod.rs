@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The container's user namespace is a child of the agent's: its root can neither touch the bridge nor take away the
-//! mounts made above it, and every member can be found and killed by that namespace ([`members`]). There is no pid
+//! mounts made above it, and every member can be found and killed by that namespace ([`inhabitants`](crate::netns::inhabitants)). There is no pid
 //! namespace: the command sees the host's processes, and may signal those of its own user.
 //!
 //! This module talks to no helper: the callers give it a [`Helper`]. Called by `cli` and `main`.
@@ -22,7 +22,6 @@ mod command;
 pub mod exec;
 mod files;
 pub mod init;
-pub mod members;
 pub mod monitor;
 mod namespaces;
 mod supervise;

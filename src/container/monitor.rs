@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, Go, Order, Place, Report};
 use super::supervise::Supervisor;
-use super::{Failure, Helper, Job, RunError, members};
+use super::{Failure, Helper, Job, RunError};
 use crate::api::types::Created;
+use crate::netns::inhabitants;
 
 /// Runs a container's command in the foreground and returns its exit code, 128+n for a signal.
 pub fn run(job: &Job, helper: &mut dyn Helper) -> Result<u8, RunError> {
@@ -138,7 +139,7 @@ fn start(job: &Job, helper: &mut dyn Helper) -> Result<Running, RunError> {
     let stage = Stage::start(&order, &created.hostname, &job.env, &job.command)?;
     let pid = pid_of(&stage.child);
     let attached = helper.attach(pid.as_raw()).map_err(RunError::Attach);
-    match attached.and_then(|()| Ok(members::user_namespace(pid.as_raw())?)) {
+    match attached.and_then(|()| Ok(inhabitants::user_namespace(pid.as_raw())?)) {
         Ok(user_namespace) => Ok(Running {
             members: Some(user_namespace),
             ..stage.go()?
@@ -212,7 +213,7 @@ impl Running {
     pub(super) fn wait(self) -> Result<u8, RunError> {
         let code = self.supervisor.wait(pid_of(&self.child))?;
         if let Some(members) = &self.members {
-            members::kill_all(members)?;
+            inhabitants::kill_all(members)?;
         }
         Ok(code)
     }

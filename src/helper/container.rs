@@ -1,6 +1,8 @@
 //! What the helper knows of one container.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -11,6 +13,7 @@ use crate::network::pool::Lease;
 use crate::network::ports::ContainerPort;
 use crate::stack::{Attachment, PublishId};
 use crate::sys::clock;
+use crate::sys::pidfd::PidFd;
 use crate::uplink::cable::Cable;
 
 /// One container, from its reservation to `rm`.
@@ -27,6 +30,8 @@ pub(super) struct Container {
     /// Its addresses, as long as it has them.
     pub(super) lease: Option<Lease>,
     pub(super) published: Vec<Published>,
+    /// It is being given its interface just now.
+    pub(super) starting: bool,
     /// Its interface, as long as it runs.
     pub(super) link: Option<Link>,
     pub(super) state: State,
@@ -55,8 +60,28 @@ pub(super) struct Link {
     pub(super) attachment: Attachment,
     /// Path of its network namespace.
     pub(super) sandbox: String,
+    /// Its command; `None` for an attached namespace.
+    pub(super) command: Option<RunningCommand>,
     /// Waits for its end.
     pub(super) watch: tokio::task::AbortHandle,
+}
+
+/// A command of ours, by what cannot be given to another when it ends.
+#[derive(Debug)]
+pub(super) struct RunningCommand {
+    pub(super) process: PidFd,
+    /// Made for this container alone: whoever is in it belongs to the container. It keeps no interface alive.
+    pub(super) user_namespace: Arc<OwnedFd>,
+}
+
+/// What a container held when it ended.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) link: Option<Link>,
+    pub(super) lease: Option<Lease>,
+    pub(super) published: Vec<Published>,
+    /// It stays listed.
+    pub(super) stays: bool,
 }
 
 impl Published {
@@ -86,6 +111,7 @@ impl Container {
             exposed: Vec::new(),
             lease: Some(lease),
             published: Vec::new(),
+            starting: false,
             link: None,
             state,
             ended,
@@ -95,6 +121,20 @@ impl Container {
     /// Whether it is a command of ours and not somebody's namespace.
     pub(super) fn is_ours(&self) -> bool {
         !self.wish.cmd.is_empty()
+    }
+
+    /// Marks it as ended, and takes from it what it held.
+    pub(super) fn end(&mut self, code: i32) -> Held {
+        self.state.status = Status::Exited;
+        self.state.exit_code = code;
+        self.state.finished_at = clock::wall_seconds();
+        self.state.pid = 0;
+        Held {
+            link: self.link.take(),
+            lease: self.lease.take(),
+            published: std::mem::take(&mut self.published),
+            stays: self.is_ours() && !self.wish.remove,
+        }
     }
 
     /// How it can be called.

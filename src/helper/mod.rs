@@ -6,6 +6,7 @@
 mod binding;
 mod container;
 pub mod driver;
+mod ending;
 mod failure;
 mod inspect;
 mod lifecycle;

@@ -3,19 +3,22 @@
 //! A veth where the agent's capabilities reach; a cable (two TAPs joined) where the namespace belongs to a sibling user
 //! namespace of the same user.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
-use super::container::Container;
+use super::container::{Container, RunningCommand};
 use super::driver::Command;
 use super::failure::Failure;
 use super::lifecycle::blocking;
 use super::supervisor::{SELF, Supervisor};
 use crate::api::types::StartContainer;
-use crate::netns::{CableEnd, InterfaceSpec, Kinship, Namespace, Watch, join};
+use crate::netns::{CableEnd, InterfaceSpec, Kinship, Namespace, Watch, inhabitants, join};
 use crate::stack::Attachment;
+use crate::sys::namespace;
+use crate::sys::pidfd::PidFd;
 use crate::sys::tun::OffloadBits;
 use crate::uplink::cable::{Cable, End};
 
@@ -39,7 +42,18 @@ impl Supervisor {
         owned: bool,
         on_cable_end: impl FnOnce(End) + Send + 'static,
     ) -> Result<Plugged, Failure> {
-        let (namespace, watch, sandbox) = open(start)?;
+        let Opened {
+            namespace,
+            watch,
+            sandbox,
+        } = open(start)?;
+        let command = match &watch {
+            Watch::Process(process) if owned => Some(self.command_in(start, process)?),
+            Watch::Path { .. } if owned => {
+                return Err(Failure::bad("a command is started by its process, not by a path"));
+            }
+            Watch::Process(_) | Watch::Path { .. } => None,
+        };
         let (port, cable) = match namespace.kinship(self.agent.userns()).map_err(Failure::failed)? {
             Kinship::Descendant => (
                 self.agent.attach(&namespace, spec, owned).map_err(Failure::failed)?,
@@ -62,6 +76,26 @@ impl Supervisor {
             cable,
             watch,
             sandbox,
+            command,
+        })
+    }
+
+    /// The command whose first process this is. Everything in its user namespace is going to be killed, so that must be
+    /// one that was made for the container.
+    fn command_in(&self, start: &StartContainer, process: &PidFd) -> Result<RunningCommand, Failure> {
+        let pid = start.pid.unwrap_or_default();
+        let user_namespace = inhabitants::user_namespace(pid).map_err(Failure::bad)?;
+        let parent = namespace::parent(user_namespace.as_fd()).and_then(Namespace::from_fd);
+        let made_for_it = parent.is_ok_and(|parent| parent.identity() == self.agent.userns().identity());
+        // Looked at last: it lives, so the namespace is its own and not that of whoever got its number.
+        if !made_for_it || process.has_ended().map_err(Failure::failed)? {
+            return Err(Failure::bad(format!(
+                "process {pid} is in no user namespace of its own below the network's: attach it without a command"
+            )));
+        }
+        Ok(RunningCommand {
+            process: process.try_clone().map_err(Failure::failed)?,
+            user_namespace: Arc::new(user_namespace),
         })
     }
 
@@ -85,9 +119,14 @@ impl Supervisor {
         Failure::failed(error)
     }
 
-    /// Takes an interface off the bridge, both its ends.
+    /// Takes a container's interface off the bridge; the stack forgets it.
     pub(super) async fn unplug(&self, attachment: Attachment, port: String, cable: Option<Cable>) {
         self.command(Command::Detach(attachment));
+        self.pull(port, cable).await;
+    }
+
+    /// Takes an interface off the bridge, both its ends.
+    pub(super) async fn pull(&self, port: String, cable: Option<Cable>) {
         let agent = Arc::clone(&self.agent);
         let outcome = blocking(move || {
             drop(cable);
@@ -105,14 +144,25 @@ pub(super) struct Plugged {
     pub(super) cable: Option<Cable>,
     pub(super) watch: Watch,
     pub(super) sandbox: String,
+    pub(super) command: Option<RunningCommand>,
 }
 
 /// The namespace that is meant, what stands for its life, and its path.
-fn open(start: &StartContainer) -> Result<(Namespace, Watch, String), Failure> {
+struct Opened {
+    namespace: Namespace,
+    watch: Watch,
+    sandbox: String,
+}
+
+fn open(start: &StartContainer) -> Result<Opened, Failure> {
     match start {
         StartContainer { pid: Some(pid), .. } => {
             let (namespace, process) = Namespace::of_process(*pid).map_err(Failure::bad)?;
-            Ok((namespace, Watch::Process(process), format!("/proc/{pid}/ns/net")))
+            Ok(Opened {
+                namespace,
+                watch: Watch::Process(process),
+                sandbox: format!("/proc/{pid}/ns/net"),
+            })
         }
         StartContainer { netns: Some(path), .. } => {
             let namespace = Namespace::net_at(path).map_err(Failure::bad)?;
@@ -120,7 +170,11 @@ fn open(start: &StartContainer) -> Result<(Namespace, Watch, String), Failure> {
                 path: path.clone(),
                 identity: namespace.identity(),
             };
-            Ok((namespace, watch, path.display().to_string()))
+            Ok(Opened {
+                namespace,
+                watch,
+                sandbox: path.display().to_string(),
+            })
         }
         StartContainer { pid: None, netns: None } => Err(Failure::bad("name a namespace: --pid or --netns")),
     }

@@ -68,7 +68,12 @@ impl Supervisor {
             .published
             .extract_if(.., |published| parsed.iter().any(|spec| matches(published, spec)))
             .collect();
-        self.close_ports(&mut state, gone).await;
+        drop(state);
+        let bindings = self.close_ports(gone).await;
+        let mut state = self.lock().await;
+        for binding in bindings {
+            state.publications.remove(binding);
+        }
         Ok(())
     }
 
@@ -77,16 +82,8 @@ impl Supervisor {
         &self,
         state: &mut State,
         container: &mut Container,
-        specs: Vec<PortSpec>,
+        mut specs: Vec<PortSpec>,
     ) -> Result<(), Failure> {
-        let mut specs = specs;
-        if container.wish.publish_all && container.published.is_empty() {
-            let missing = container
-                .exposed
-                .iter()
-                .filter(|port| specs.iter().all(|spec| spec.container != **port));
-            specs.extend(missing.copied().map(PortSpec::automatic).collect::<Vec<_>>());
-        }
         // Explicit numbers first, so that no automatic one takes them.
         specs.sort_by_key(|spec| spec.host_port.is_none());
         let before = container.published.len();
@@ -101,10 +98,12 @@ impl Supervisor {
         Ok(())
     }
 
-    pub(super) async fn close_ports(&self, state: &mut State, ports: Vec<Published>) {
+    /// Gives ports back to the host. Until the caller has taken the bindings that are returned out of its books, nobody
+    /// else gets them.
+    pub(super) async fn close_ports(&self, ports: Vec<Published>) -> Vec<Binding> {
+        let bindings = ports.iter().map(key).collect();
         let mut closed = Vec::new();
         for published in ports {
-            state.publications.remove(key(&published));
             if published.socket.is_none() {
                 let (done, wait) = oneshot::channel();
                 self.command(Command::Unpublish(published.id, done));
@@ -115,6 +114,7 @@ impl Supervisor {
             // An error means that the driver has ended, and every port with it.
             let _ = wait.await;
         }
+        bindings
     }
 }
 

@@ -60,6 +60,15 @@ struct Which {
     all: bool,
 }
 
+/// Carries a change through to its end, also when whoever asked for it hangs up meanwhile: then the server drops the
+/// handler, which must not leave half of it done.
+async fn finish<Done: Send + 'static>(
+    change: impl Future<Output = Result<Done, Failure>> + Send + 'static,
+) -> Answer<Done> {
+    let done = tokio::spawn(change).await;
+    done.unwrap_or_else(|error| Err(Failure::failed(error))).map(Json)
+}
+
 async fn network(State(supervisor): Shared) -> Answer<Network> {
     Ok(Json(supervisor.network().await))
 }
@@ -77,7 +86,7 @@ async fn containers(State(supervisor): Shared, Query(Which { all }): Query<Which
 }
 
 async fn create(State(supervisor): Shared, Body(container): Body<CreateContainer>) -> Answer<Created> {
-    supervisor.create(container).await.map(Json)
+    finish(async move { supervisor.create(container).await }).await
 }
 
 async fn inspect(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Inspect> {
@@ -85,15 +94,15 @@ async fn inspect(State(supervisor): Shared, Path(name): Path<String>) -> Answer<
 }
 
 async fn start(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<StartContainer>) -> Answer<()> {
-    supervisor.attach(&name, body).await.map(Json)
+    finish(async move { supervisor.attach(&name, body).await }).await
 }
 
 async fn exited(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<Exited>) -> Answer<()> {
-    supervisor.exited(&name, body.code).await.map(Json)
+    finish(async move { supervisor.exited(&name, body.code).await }).await
 }
 
 async fn stop(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<Stop>) -> Answer<()> {
-    supervisor.stop(&name, body.timeout).await.map(Json)
+    finish(async move { supervisor.stop(&name, body.timeout).await }).await
 }
 
 async fn wait(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Exited> {
@@ -101,11 +110,11 @@ async fn wait(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Exi
 }
 
 async fn detach(State(supervisor): Shared, Path(name): Path<String>) -> Answer<()> {
-    supervisor.detach(&name).await.map(Json)
+    finish(async move { supervisor.detach(&name).await }).await
 }
 
 async fn remove(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<Force>) -> Answer<()> {
-    supervisor.remove(&name, body.force).await.map(Json)
+    finish(async move { supervisor.remove(&name, body.force).await }).await
 }
 
 async fn ports(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Vec<PortMapping>> {
@@ -117,9 +126,9 @@ async fn publish(
     Path(name): Path<String>,
     Body(body): Body<PortSpecs>,
 ) -> Answer<Vec<PortMapping>> {
-    supervisor.publish(&name, &body.specs).await.map(Json)
+    finish(async move { supervisor.publish(&name, &body.specs).await }).await
 }
 
 async fn unpublish(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<PortSpecs>) -> Answer<()> {
-    supervisor.unpublish(&name, &body.specs).await.map(Json)
+    finish(async move { supervisor.unpublish(&name, &body.specs).await }).await
 }

@@ -2,7 +2,8 @@
 //!
 //! All of a network's state is behind one lock; whatever takes time (the agent, a container that is being stopped)
 //! happens on other threads or between two holds of the lock. This file makes and ends the network;
-//! [`lifecycle`](super::lifecycle) takes containers through their lives and [`queries`](super::queries) answers.
+//! [`lifecycle`](super::lifecycle) and [`ending`](super::ending) take containers through their lives,
+//! [`queries`](super::queries) answers.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::{IpNetwork, Ipv4Network};
-use tokio::sync::{Mutex, MutexGuard, Notify, mpsc, watch};
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::container::Container;
 use super::driver::{self, Command, DriverHandle, Event};
@@ -49,8 +52,6 @@ pub struct Supervisor {
     state: Mutex<State>,
     /// Why the network ends, once it does.
     ending: watch::Sender<Option<&'static str>>,
-    /// Something has left; whoever waits for emptiness looks again.
-    pub(super) left: Notify,
 }
 
 /// What changes while a network runs.
@@ -126,7 +127,7 @@ impl Supervisor {
         let pool = AddressPool::new(choice.subnet)?;
         let gateway = pool.gateway();
         let (agent, tap) = spawn_agent(network, options).await?;
-        let config = Config::new(
+        let mut config = Config::new(
             gateway.mac,
             gateway.address,
             choice.subnet.prefix(),
@@ -134,6 +135,7 @@ impl Supervisor {
             options.host_access.clone(),
             capabilities(tap.offload),
         );
+        config.limits = config.limits.within(descriptors_for_containers());
         let (events, receiver) = driver::Events::channel();
         let tap = Tap::new(tap.fd)?;
         let driver = driver::spawn(config, random::seed()?, Box::new(tap), events)?;
@@ -155,10 +157,10 @@ impl Supervisor {
                 last_publish: 0,
             }),
             ending: watch::channel(None).0,
-            left: Notify::new(),
         });
         tokio::spawn(hear(Arc::clone(&supervisor), receiver, resolver(options)));
         tokio::spawn(guard(Arc::clone(&supervisor)));
+        tokio::spawn(await_first_container(Arc::clone(&supervisor)));
         Ok(supervisor)
     }
 
@@ -178,13 +180,13 @@ impl Supervisor {
     /// Takes everything down: containers, agent with bridge, data plane.
     pub async fn end(self: &Arc<Self>) {
         self.conclude("ended");
+        let mut released = JoinSet::new();
         let ids: Vec<String> = self.lock().await.containers.keys().cloned().collect();
-        for id in &ids {
-            self.kill(id).await;
+        for id in ids {
+            let supervisor = Arc::clone(self);
+            released.spawn(async move { supervisor.release(&id, KILLED).await });
         }
-        for id in &ids {
-            self.release(id, KILLED).await;
-        }
+        while released.join_next().await.is_some() {}
         // Before its uplink goes.
         self.driver().stop();
         let agent = Arc::clone(&self.agent);
@@ -330,6 +332,15 @@ fn capabilities(offload: OffloadBits) -> UplinkCapabilities {
     }
 }
 
+/// How many descriptors containers may make us hold.
+fn descriptors_for_containers() -> usize {
+    // Without an answer the usual limits will do.
+    let all = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    usize::try_from(all)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(OWN_DESCRIPTORS)
+}
+
 /// Hears what the driver has to say until it ends.
 async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>, resolver: Resolver) {
     let resolver = Arc::new(resolver);
@@ -347,10 +358,10 @@ async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>, re
                 let resolver = Arc::clone(&resolver);
                 match tokio::net::UnixStream::from_std(stream) {
                     Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(stream).await })),
-                    Err(error) => tracing::warn!(%error, "a DNS connection was lost"),
+                    // Containers can cause it as often as they like.
+                    Err(error) => tracing::debug!(%error, "a DNS connection was lost"),
                 }
             }
-            Event::Stopped => break,
         }
     }
     supervisor.conclude("the data plane has ended");
@@ -368,11 +379,21 @@ async fn guard(supervisor: Arc<Supervisor>) {
     supervisor.conclude("the agent has ended");
 }
 
+/// Ends a network that was started for a container which never came.
+async fn await_first_container(supervisor: Arc<Supervisor>) {
+    tokio::time::sleep(FIRST_CONTAINER).await;
+    supervisor.end_if_idle(&*supervisor.lock().await);
+}
+
 /// The exit code of what SIGKILL ended: 128 + 9.
 pub(super) const KILLED: i32 = 137;
 
 /// Our own binary, also after an update has replaced its file.
 pub(super) const SELF: &str = "/proc/self/exe";
+
+/// Kept for ourselves, so that a network whose containers have used up theirs still takes commands: 256 questions to
+/// resolvers, three for each container, published ports, the API.
+const OWN_DESCRIPTORS: usize = 640;
 
 /// RFC 1035 section 4.2.
 const DNS: u16 = 53;
@@ -382,5 +403,6 @@ const IP_AND_UDP_HEADERS: usize = 20 + 8;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// How long a command that was killed may take to be gone.
-pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a network that was started in passing waits for its first container: the command that started it may have
+/// been killed.
+const FIRST_CONTAINER: Duration = Duration::from_secs(10);

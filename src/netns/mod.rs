@@ -18,6 +18,7 @@ pub mod agent;
 mod channel;
 mod handle;
 mod host_facts;
+pub mod inhabitants;
 pub mod join;
 mod namespace;
 mod netlink;

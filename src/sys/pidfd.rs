@@ -23,6 +23,11 @@ impl PidFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// Another descriptor of the same process.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Sends a signal to the process, never to one that took over its id.
     pub fn send_signal(&self, signal: nix::sys::signal::Signal) -> io::Result<()> {
         let info: *const libc::siginfo_t = std::ptr::null();

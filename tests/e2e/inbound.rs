@@ -20,6 +20,7 @@ cases![
     automatic_ports_differ,
     expose_publishes_nothing_and_capital_p_publishes_what_is_exposed,
     publish_and_unpublish_at_run_time,
+    publish_says_what_it_publishes_and_capital_p_is_over,
     a_published_port_without_a_server_refuses,
     half_close_through_a_published_port,
     a_client_that_resets_resets_the_container,
@@ -184,6 +185,23 @@ fn expose_publishes_nothing_and_capital_p_publishes_what_is_exposed(host: &Host)
     host.container("-P --expose 7000", "echo", &host.peer("tcp-echo 0.0.0.0 7000"), "ready")?;
     let port = automatic(host, "0.0.0.0")?;
     answers(host, "127.0.0.1", &port)
+}
+
+fn publish_says_what_it_publishes_and_capital_p_is_over(host: &Host) -> Outcome {
+    host.gangplank("run -d --name box -P --expose 80 -- sleep 100")?.ok()?;
+    let automatic = host.gangplank("port box 80")?.ok()?;
+    let port = automatic.lines().next().and_then(|line| line.rsplit_once(':'));
+    let Some((_, port)) = port else {
+        fail!("one port: {automatic}")
+    };
+    host.gangplank(&format!("unpublish box {port}:80"))?.ok()?;
+    let bound = host.gangplank("publish box 127.0.0.1:9000:90")?.ok()?;
+    same("publish", bound.as_str(), "90/tcp -> 127.0.0.1:9000")?;
+    same(
+        "port",
+        host.gangplank("port box")?.ok()?.as_str(),
+        "90/tcp -> 127.0.0.1:9000",
+    )
 }
 
 fn publish_and_unpublish_at_run_time(host: &Host) -> Outcome {

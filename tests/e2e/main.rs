@@ -27,6 +27,7 @@ mod verdict;
 mod attach;
 mod bulk;
 mod containers;
+mod endings;
 mod faults;
 mod inbound;
 mod lifecycle;
@@ -36,6 +37,7 @@ mod neighbours;
 mod outbound;
 mod policy;
 mod refusals;
+mod requests;
 mod scale;
 mod terminal;
 mod tour;
@@ -81,9 +83,11 @@ fn all() -> Vec<Case> {
         terminal::CASES,
         attach::CASES,
         lifecycle::CASES,
+        endings::CASES,
         faults::CASES,
         looking::CASES,
         refusals::CASES,
+        requests::CASES,
     ]
     .concat()
 }

@@ -58,11 +58,9 @@ pub enum Event {
     },
     /// A DNS connection to the gateway, by TCP.
     Stream(UnixStream),
-    /// The data plane has ended.
-    Stopped,
 }
 
-/// The way from the driver to the supervisor; bounded for what containers cause.
+/// The way from the driver to the supervisor; bounded for what containers cause. It ends with the driver.
 #[derive(Debug, Clone)]
 pub struct Events(channel::Sender<Event>);
 
@@ -85,11 +83,6 @@ impl Events {
         // Dropped when the queue is full: the client sees its connection closed.
         let _ = self.0.try_send(Event::Stream(stream));
     }
-
-    pub(super) fn stopped(&self) {
-        // On this thread nothing else is left to do, so waiting for room harms nobody.
-        let _ = self.0.blocking_send(Event::Stopped);
-    }
 }
 
 /// The supervisor's hold on the driver.
@@ -109,7 +102,7 @@ impl DriverHandle {
         }
     }
 
-    /// Gives a command; one to a driver that has ended is lost, as [`Event::Stopped`] tells.
+    /// Gives a command; one to a driver that has ended is lost, as the end of its events tells.
     pub fn send(&self, command: Command) {
         if self.commands.send(command).is_ok()
             && let Err(error) = self.waker.wake()

@@ -2,7 +2,7 @@
 //! orphaned since (`setsid`, double fork, `exec` from another terminal).
 //!
 //! Processes are held by pidfd before they are looked at, so a reused id is never hit. Called by the monitor at the end
-//! of a command; also fit for the helper when a monitor is gone.
+//! of a command, and by the helper, which must not rely on the monitor.
 
 use std::fs::{self, File};
 use std::io;
