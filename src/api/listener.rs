@@ -11,12 +11,18 @@ use tokio::net::{UnixListener, UnixStream};
 pub struct OwnerListener {
     socket: UnixListener,
     owner: u32,
+    /// It could not accept; said once until it can again, for containers can take the last descriptor.
+    starved: bool,
 }
 
 impl OwnerListener {
     /// Listens on `socket` for processes of the user `owner`, and of root.
     pub fn new(socket: UnixListener, owner: u32) -> Self {
-        Self { socket, owner }
+        Self {
+            socket,
+            owner,
+            starved: false,
+        }
     }
 
     fn is_welcome(&self, stream: &UnixStream) -> io::Result<bool> {
@@ -33,11 +39,16 @@ impl Listener for OwnerListener {
         loop {
             match self.socket.accept().await {
                 Ok((stream, address)) => match self.is_welcome(&stream) {
-                    Ok(true) => return (stream, address),
+                    Ok(true) => {
+                        self.starved = false;
+                        return (stream, address);
+                    }
                     Ok(false) | Err(_) => tracing::warn!("a connection of another user was closed"),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "the API's socket");
+                    if !std::mem::replace(&mut self.starved, true) {
+                        tracing::warn!(%error, "commands have to wait");
+                    }
                     // Descriptors have run out, most likely: give them time to come back.
                     tokio::time::sleep(RETRY).await;
                 }

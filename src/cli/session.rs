@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -117,26 +118,32 @@ impl Session {
         request: impl Fn(&Client) -> Result<Answer, ClientError>,
     ) -> Result<Answer, SessionError> {
         let client = Client::new(&self.place().socket()).map_err(SessionError::Spawn)?;
-        for _ in 0..STARTS {
+        let mut spent = Duration::ZERO;
+        loop {
             match request(&client) {
-                Err(error) if error.helper_is_gone() => self.start(options)?,
+                Err(error) if error.helper_is_gone() && spent < PATIENCE => spent += self.start_or_wait(options)?,
                 outcome => return outcome.map_err(SessionError::from),
             }
         }
-        Ok(request(&client)?)
     }
 
-    /// Starts a helper and waits until it is ready; fine if another command was quicker.
-    pub(super) fn start(&self, options: &NetworkOptions) -> Result<(), SessionError> {
+    /// Starts a helper and waits until it is ready; false when another one has the network.
+    pub(super) fn start(&self, options: &NetworkOptions) -> Result<bool, SessionError> {
         match self.run_helper(options)? {
-            Outcome::Ready => Ok(()),
-            Outcome::AlreadyRunning => {
-                // It is just starting, or just ending; either takes a few milliseconds.
-                sleep(OTHER_HELPER);
-                Ok(())
-            }
+            Outcome::Ready => Ok(true),
+            Outcome::AlreadyRunning => Ok(false),
             Outcome::Failed(message) => Err(SessionError::Refused(message)),
         }
+    }
+
+    /// Starts a helper, or gives another one time; says what that takes of [`PATIENCE`].
+    fn start_or_wait(&self, options: &NetworkOptions) -> Result<Duration, SessionError> {
+        if self.start(options)? {
+            return Ok(A_START);
+        }
+        // It is just starting, which takes milliseconds, or ending, which may take seconds.
+        sleep(OTHER_HELPER);
+        Ok(OTHER_HELPER)
     }
 
     fn run_helper(&self, options: &NetworkOptions) -> Result<Outcome, SessionError> {
@@ -158,6 +165,7 @@ impl Session {
             options: options.clone(),
         };
         let mut helper = Command::new("/proc/self/exe")
+            .arg0("gangplank")
             .args(["helper", &self.network])
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -177,8 +185,11 @@ impl Session {
     }
 }
 
-/// How often a helper is started for one request that keeps finding it gone.
-const STARTS: usize = 20;
+/// How long a request goes on finding no helper: a network that ends may take as long as its agent.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait for another command's helper before asking it.
 const OTHER_HELPER: Duration = Duration::from_millis(50);
+
+/// What a start counts for: a helper that is gone again each time is started twenty times at most.
+const A_START: Duration = Duration::from_millis(500);

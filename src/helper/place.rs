@@ -62,8 +62,11 @@ impl Root {
             return Self(std::path::absolute(asked).unwrap_or_else(|_| asked.to_owned()));
         }
         match xdg_runtime_dir.map(Path::new) {
-            // The XDG base directory specification: a relative path is to be ignored.
-            Some(directory) if directory.is_absolute() && directory.is_dir() => Self(directory.join("gangplank")),
+            // The XDG base directory specification: a relative path is to be ignored, and the user must own it. Root by
+            // way of su(1) still has the user's, and what root leaves there shuts the user out.
+            Some(directory) if directory.is_absolute() && is_our_directory(directory) => {
+                Self(directory.join("gangplank"))
+            }
             Some(_) | None => Self(PathBuf::from(format!("/tmp/gangplank-{}", Uid::effective()))),
         }
     }
@@ -137,6 +140,10 @@ impl Place {
     }
 }
 
+fn is_our_directory(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == Uid::effective().as_raw())
+}
+
 fn make(path: &Path) -> Result<(), PlaceError> {
     let unusable = |source| PlaceError::Unusable {
         path: path.to_owned(),
@@ -177,6 +184,22 @@ mod tests {
     #[test]
     fn a_relative_runtime_directory_is_ignored() {
         let root = Root::choose(None, Some(OsStr::new("run/user")));
+        assert_eq!(root.path(), Path::new(&format!("/tmp/gangplank-{}", Uid::effective())));
+    }
+
+    #[test]
+    fn another_users_runtime_directory_is_ignored() {
+        let ours = tempfile::tempdir().unwrap();
+        let root = Root::choose(None, Some(ours.path().as_os_str()));
+        assert_eq!(root.path(), ours.path().join("gangplank"));
+        // Of root for everybody else, and of nobody in particular for root.
+        let other = if Uid::effective().is_root() {
+            nix::unistd::chown(ours.path(), Some(Uid::from_raw(61_000)), None).unwrap();
+            ours.path()
+        } else {
+            Path::new("/")
+        };
+        let root = Root::choose(None, Some(other.as_os_str()));
         assert_eq!(root.path(), Path::new(&format!("/tmp/gangplank-{}", Uid::effective())));
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::place::{Place, Root};
 use super::routes;
@@ -49,13 +49,15 @@ pub enum Outcome {
 /// The hidden command `helper`: reads its errand, answers, serves in the background.
 pub fn main() -> ExitCode {
     if let Err(error) = descriptors::close_inherited(&[]) {
-        return report_failure(&error);
+        return give_up(report, error);
     }
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
         .init();
+    // Else it would be called "exe", as the link by which it was started.
+    let _ = nix::sys::prctl::set_name(c"gangplank");
     // EPERM: we lead a process group already, which does as well.
     let _ = nix::unistd::setsid();
     let mut errand = Vec::new();
@@ -63,52 +65,61 @@ pub fn main() -> ExitCode {
         .read_to_end(&mut errand)
         .and_then(|_| Ok(serde_json::from_slice(&errand)?));
     match errand {
-        Ok(errand) => run(&errand, report),
-        Err(error) => report_failure(&error),
+        Ok(errand) => run(&errand, |outcome| {
+            if let Outcome::Failed(why) = outcome {
+                tracing::error!("not started: {why}");
+            }
+            report(outcome);
+        }),
+        Err(error) => give_up(report, error),
     }
 }
 
 /// Serves a network until it is told to end; `report` hears how the start went, once.
 pub fn run(errand: &Errand, report: impl FnOnce(&Outcome)) -> ExitCode {
-    let root = Root::choose(Some(&errand.root), None);
-    let place = root.place(&errand.network);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return report_failure(&error),
-    };
-    runtime.block_on(async {
-        let lock = match take_lock(&place).await {
-            Ok(Some(lock)) => lock,
-            Ok(None) => {
-                report(&Outcome::AlreadyRunning);
-                return ExitCode::FAILURE;
-            }
-            Err(error) => return report_failure(&error),
-        };
-        raise_descriptor_limit();
-        let served = match begin(errand, &root, &place).await {
-            Ok((supervisor, listener)) => {
-                report(&Outcome::Ready);
-                tracing::info!(network = errand.network, "ready");
-                serve(supervisor, listener, &place).await
-            }
-            Err(error) => {
-                report(&Outcome::Failed(error.to_string()));
-                Err(error)
-            }
-        };
-        state::clear(&place, lock);
-        match served {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tracing::error!(%error, "ended");
-                ExitCode::FAILURE
-            }
-        }
-    })
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(start_and_serve(errand, report)),
+        Err(error) => give_up(report, error),
+    }
 }
 
-async fn begin(errand: &Errand, root: &Root, place: &Place) -> Result<(Arc<Supervisor>, UnixListener), StartError> {
+async fn start_and_serve(errand: &Errand, report: impl FnOnce(&Outcome)) -> ExitCode {
+    let root = Root::choose(Some(&errand.root), None);
+    let place = root.place(&errand.network);
+    let lock = match take_lock(&place).await {
+        Ok(Some(lock)) => lock,
+        Ok(None) => {
+            report(&Outcome::AlreadyRunning);
+            return ExitCode::FAILURE;
+        }
+        Err(error) => return give_up(report, error),
+    };
+    raise_descriptor_limit();
+    match begin(errand, &root, &place).await {
+        Ok((supervisor, listener, signals)) => {
+            report(&Outcome::Ready);
+            tracing::info!(network = errand.network, "ready");
+            serve(supervisor, listener, signals, &place).await;
+            state::clear(&place, lock);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            state::clear(&place, lock);
+            give_up(report, error)
+        }
+    }
+}
+
+fn give_up(report: impl FnOnce(&Outcome), why: impl ToString) -> ExitCode {
+    report(&Outcome::Failed(why.to_string()));
+    ExitCode::FAILURE
+}
+
+/// A network, the socket on which it is asked, and the signals that end it.
+type Begun = (Arc<Supervisor>, UnixListener, Signals);
+
+async fn begin(errand: &Errand, root: &Root, place: &Place) -> Result<Begun, StartError> {
+    let signals = Signals::listen()?;
     let supervisor = Supervisor::start(root, place, &errand.network, &errand.options).await?;
     // A helper that was killed left its socket; we hold the lock, so it is nobody's.
     let socket = place.socket();
@@ -118,7 +129,7 @@ async fn begin(errand: &Errand, root: &Root, place: &Place) -> Result<(Arc<Super
         Ok(listener)
     });
     match listener {
-        Ok(listener) => Ok((supervisor, listener)),
+        Ok(listener) => Ok((supervisor, listener, signals)),
         Err(source) => {
             supervisor.end().await;
             Err(StartError::Socket { path: socket, source })
@@ -126,24 +137,43 @@ async fn begin(errand: &Errand, root: &Root, place: &Place) -> Result<(Arc<Super
     }
 }
 
-async fn serve(supervisor: Arc<Supervisor>, listener: UnixListener, place: &Place) -> Result<(), StartError> {
+/// The signals that end a network; heard before it is said to be ready, so that none ends the helper alone.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn any(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "terminated by a signal",
+            _ = self.interrupt.recv() => "interrupted",
+        }
+    }
+}
+
+async fn serve(supervisor: Arc<Supervisor>, listener: UnixListener, mut signals: Signals, place: &Place) {
     let owner = nix::unistd::Uid::effective().as_raw();
     let app = routes::router(Arc::clone(&supervisor));
     let server = tokio::spawn(axum::serve(OwnerListener::new(listener, owner), app).into_future());
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::System)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::System)?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("terminated by a signal"),
-        _ = interrupt.recv() => tracing::info!("interrupted"),
-        reason = supervisor.ending() => tracing::info!(reason, "ending"),
-    }
+    let reason = tokio::select! {
+        reason = signals.any() => reason,
+        reason = supervisor.ending() => reason,
+    };
+    tracing::info!(reason, "ending");
     // From here on a new command finds no socket and starts a helper of its own.
     let _ = std::fs::remove_file(place.socket());
     supervisor.end().await;
     // Answers that are on their way get a moment to leave.
     tokio::time::sleep(LAST_ANSWERS).await;
     server.abort();
-    Ok(())
 }
 
 /// Takes the network's lock; a probe of another command may hold it for an instant.
@@ -173,11 +203,6 @@ fn report(outcome: &Outcome) {
         .map_err(io::Error::from)
         .and_then(|()| stdout.flush());
     descriptors::silence_standard_streams();
-}
-
-fn report_failure(error: &dyn std::fmt::Display) -> ExitCode {
-    report(&Outcome::Failed(error.to_string()));
-    ExitCode::FAILURE
 }
 
 /// How often, and how long apart, the lock is tried.

@@ -104,9 +104,16 @@ pub fn running(root: &Root) -> Vec<Saved> {
         .collect()
 }
 
-/// Whether a network's helper runs: it holds the lock.
+/// Whether a network's helper runs: it holds the lock. Looking makes no file, and two who look at once don't take each
+/// other for a helper.
 pub fn is_running(place: &Place) -> bool {
-    place.lock().exists() && matches!(Lock::take(&place.lock()), Ok(None))
+    let Ok(file) = File::open(place.lock()) else {
+        return false;
+    };
+    matches!(
+        Flock::lock(file, FlockArg::LockSharedNonblock),
+        Err((_, nix::errno::Errno::EWOULDBLOCK))
+    )
 }
 
 /// Removes everything of a network but its log.
@@ -141,8 +148,13 @@ mod tests {
         let lock = Lock::take(&path).unwrap().unwrap();
         assert!(Lock::take(&path).unwrap().is_none());
         assert!(is_running(&root.place("gp0")));
-        lock.remove();
+        drop(lock);
+        let other = Flock::lock(File::open(&path).unwrap(), FlockArg::LockSharedNonblock).unwrap();
+        assert!(!is_running(&root.place("gp0")), "somebody else who looks is no helper");
+        drop(other);
+        Lock::take(&path).unwrap().unwrap().remove();
         assert!(!is_running(&root.place("gp0")));
+        assert!(!path.exists(), "looking leaves nothing");
         assert!(Lock::take(&path).unwrap().is_some());
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -229,6 +230,7 @@ pub(super) fn start(exe: &Path, command: &str) -> io::Result<(Child, UnixStream)
     ours.set_write_timeout(Some(PATIENCE))?;
     let mut command_line = Command::new(exe);
     command_line
+        .arg0("gangplank")
         .arg(command)
         .env_clear()
         .current_dir("/")

@@ -12,6 +12,7 @@ cases![
     up_with_other_settings_fails_and_names_the_difference,
     down_refuses_while_containers_are_attached,
     down_leaves_nothing_but_the_log,
+    down_waits_for_a_network_that_ends_by_itself,
     a_network_starts_and_stops_by_itself,
     a_network_that_was_brought_up_stays,
     looking_starts_no_network,
@@ -19,6 +20,7 @@ cases![
     root_is_served_too,
     foreground_says_when_it_is_ready,
     network_create_ls_inspect_rm,
+    of_two_who_create_a_network_one_does,
     names_are_the_bridges,
     environment_names_the_network,
     runtime_dir_option,
@@ -64,6 +66,15 @@ fn down_leaves_nothing_but_the_log(host: &Host) -> Outcome {
     // `down` has ended: everything is gone already, not soon.
     host.nothing_left(std::time::Duration::from_millis(200))?;
     holds("the log is kept", host.state().join("gp0/log").exists())
+}
+
+fn down_waits_for_a_network_that_ends_by_itself(host: &Host) -> Outcome {
+    for _ in 0..5 {
+        host.gangplank("run --rm -- true")?.ok()?;
+        host.gangplank("down")?.ok()?;
+        same("processes", host.processes()?.len(), 0)?;
+    }
+    host.nothing_left(std::time::Duration::ZERO)
 }
 
 fn a_network_starts_and_stops_by_itself(host: &Host) -> Outcome {
@@ -155,6 +166,22 @@ fn network_create_ls_inspect_rm(host: &Host) -> Outcome {
     host.gangplank("network rm quay")?.ok()?;
     holds("not listed", !host.gangplank("network ls")?.ok()?.contains("quay"))?;
     host.gangplank("network rm quay")?.refused(&["quay"])
+}
+
+fn of_two_who_create_a_network_one_does(host: &Host) -> Outcome {
+    let mut both = Vec::new();
+    for subnet in ["10.97.0.0/24", "10.98.0.0/24"] {
+        both.push(host.gangplank_start(
+            &format!("create-{}", both.len()),
+            &format!("network create quay --subnet {subnet}"),
+        )?);
+    }
+    let mut codes = Vec::new();
+    for create in &mut both {
+        codes.push(create.ends(PATIENCE)?);
+    }
+    codes.sort_unstable();
+    same("exit codes", codes, vec![0, 1])
 }
 
 fn names_are_the_bridges(host: &Host) -> Outcome {

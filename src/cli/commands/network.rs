@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::{Failed, collect};
 use crate::api::client::Client;
-use crate::api::types::{Force, NetworkOptions};
+use crate::api::types::{Force, Network, NetworkOptions};
 use crate::cli::args::{Create, Down, NetworkRemove, Settings, Up};
 use crate::cli::session::{Session, SessionError};
 use crate::helper::start::{self, Errand, Outcome};
@@ -39,13 +41,13 @@ pub(super) fn down(session: &Session, down: &Down) -> Result<ExitCode, Failed> {
 /// `network create`: a network that is not there yet.
 pub(super) fn create(session: &Session, create: &Create) -> Result<ExitCode, Failed> {
     let session = session.sibling(&create.name);
-    if state::is_running(&session.place()) {
+    // The first look spares a helper; the second is certain, whoever does the same meanwhile.
+    if state::is_running(&session.place()) || !session.start(&create.settings.options())? {
         return Err(Failed::said(format!(
             "network {0} is there already; see `gangplank network inspect {0}`",
             create.name
         )));
     }
-    session.start(&create.settings.options())?;
     super::print(&create.name)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -100,9 +102,13 @@ fn errand(session: &Session, options: NetworkOptions) -> Errand {
 
 /// Asks a network to end and waits until its helper has.
 fn end(session: &Session, force: bool) -> Result<(), Failed> {
-    let network = session.ask(|client| client.network())?;
+    let network = find(session)?;
     let helper = PidFd::open(network.helper_pid);
-    session.ask(|client| client.down(Force { force }))?;
+    match session.ask(|client| client.down(Force { force })) {
+        // It ends already, by itself or because somebody else has asked.
+        Ok(()) | Err(SessionError::NotRunning(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     if let Ok(helper) = helper
         && !helper.wait_ended(END_PATIENCE_MS)?
     {
@@ -115,6 +121,17 @@ fn end(session: &Session, force: bool) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The network, once a helper that is just starting can be asked; a helper that is just ending is waited for.
+fn find(session: &Session) -> Result<Network, SessionError> {
+    for _ in 0..LOOKS {
+        match session.ask(Client::network) {
+            Err(SessionError::NotRunning(_)) if state::is_running(&session.place()) => sleep(BETWEEN_LOOKS),
+            outcome => return outcome,
+        }
+    }
+    session.ask(Client::network)
+}
+
 /// Writes the one byte that whoever holds the other end waits for.
 fn signal_ready(fd: Option<i32>) -> Result<(), Failed> {
     let Some(fd) = fd else { return Ok(()) };
@@ -124,3 +141,8 @@ fn signal_ready(fd: Option<i32>) -> Result<(), Failed> {
 
 /// Longer than stopping every container may take, in milliseconds.
 const END_PATIENCE_MS: u16 = 30_000;
+
+/// How often a helper that holds its network but does not answer is looked for, and how long apart: as long as it may
+/// take to end.
+const LOOKS: usize = 1_500;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

@@ -45,6 +45,8 @@ pub fn main() -> ExitCode {
 fn run() -> io::Result<()> {
     descriptors::close_inherited(&[])?;
     log_to_stderr();
+    // Else it would be called "exe", as the link by which it was started.
+    let _ = nix::sys::prctl::set_name(c"gangplank");
     // Fails only for the leader of a process group, whom a terminal's signals do not reach by the group either.
     let _ = nix::unistd::setsid();
     let channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
