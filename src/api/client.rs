@@ -30,7 +30,7 @@ pub struct Client {
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens there, or it went away before it answered.
+    /// Nobody listens there.
     #[error("the network's helper does not answer at {}: {source}", socket.display())]
     Unreachable {
         /// Where it was looked for.
@@ -38,6 +38,9 @@ pub enum ClientError {
         /// Why not.
         source: io::Error,
     },
+    /// It went away in the middle of its answer.
+    #[error("the network's helper went away before it answered: {0}")]
+    Broken(hyper::Error),
     /// The helper said no.
     #[error("{message}")]
     Refused {
@@ -64,6 +67,11 @@ impl Client {
     /// The network.
     pub fn network(&self) -> Result<Network, ClientError> {
         self.get("/network")
+    }
+
+    /// Makes a network that was started in passing stay until `down`.
+    pub fn keep(&self) -> Result<(), ClientError> {
+        self.post("/network/keep", &())
     }
 
     /// Ends the network.
@@ -177,7 +185,7 @@ impl Client {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|source| self.unreachable(source))?;
-        let broken = |error: hyper::Error| self.unreachable(io::Error::other(error));
+        let broken = ClientError::Broken;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let talk = async move {
             let response = sender.send_request(request).await?;
@@ -201,7 +209,7 @@ impl ClientError {
     /// Whether the helper has gone, so that another may be started and asked again.
     pub fn helper_is_gone(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Broken(_) => true,
             Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE.as_u16(),
             Self::Strange(_) => false,
         }

@@ -15,7 +15,7 @@ use crate::helper::place::{Place, PlaceError, Root};
 use crate::helper::start::{Errand, Outcome};
 
 /// Where a command's network is, or would be.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Session {
     root: Root,
     network: String,
@@ -86,10 +86,9 @@ impl Session {
         &self,
         request: impl FnOnce(&Client) -> Result<Answer, ClientError>,
     ) -> Result<Answer, SessionError> {
-        let client = Client::new(&self.place().socket()).map_err(SessionError::Spawn)?;
-        request(&client).map_err(|error| match error {
+        request(&self.client()?).map_err(|error| match error {
             ClientError::Unreachable { .. } => SessionError::NotRunning(self.network.clone()),
-            ClientError::Refused { .. } | ClientError::Strange(_) => error.into(),
+            ClientError::Broken(_) | ClientError::Refused { .. } | ClientError::Strange(_) => error.into(),
         })
     }
 
@@ -117,7 +116,7 @@ impl Session {
         options: &NetworkOptions,
         request: impl Fn(&Client) -> Result<Answer, ClientError>,
     ) -> Result<Answer, SessionError> {
-        let client = Client::new(&self.place().socket()).map_err(SessionError::Spawn)?;
+        let client = self.client()?;
         let mut spent = Duration::ZERO;
         loop {
             match request(&client) {
@@ -125,6 +124,12 @@ impl Session {
                 outcome => return outcome.map_err(SessionError::from),
             }
         }
+    }
+
+    /// A client of the network's socket, if whoever may have put it there is us.
+    fn client(&self) -> Result<Client, SessionError> {
+        self.root.check(&self.network)?;
+        Client::new(&self.place().socket()).map_err(SessionError::Spawn)
     }
 
     /// Starts a helper and waits until it is ready; false when another one has the network.

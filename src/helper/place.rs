@@ -76,6 +76,16 @@ impl Root {
         &self.0
     }
 
+    /// Makes sure that it, and the place of `network` in it, are ours alone, as far as they are there.
+    pub fn check(&self, network: &str) -> Result<(), PlaceError> {
+        for path in [&self.0, &self.place(network).directory] {
+            if fs::symlink_metadata(path).is_ok() {
+                check(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes it if it isn't there, and makes sure that it is ours alone.
     pub fn make(&self) -> Result<(), PlaceError> {
         make(&self.0)
@@ -154,7 +164,14 @@ fn make(path: &Path) -> Result<(), PlaceError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unusable(error)),
     }
-    let metadata = fs::symlink_metadata(path).map_err(unusable)?;
+    check(path)
+}
+
+fn check(path: &Path) -> Result<(), PlaceError> {
+    let metadata = fs::symlink_metadata(path).map_err(|source| PlaceError::Unusable {
+        path: path.to_owned(),
+        source,
+    })?;
     let us = Uid::effective().as_raw();
     if !metadata.is_dir() {
         return Err(PlaceError::NotADirectory(path.to_owned()));
@@ -208,7 +225,12 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let link = scratch.path().join("link");
         symlink(scratch.path(), &link).unwrap();
+        assert!(matches!(
+            Root(link.clone()).check("gp0"),
+            Err(PlaceError::NotADirectory(_))
+        ));
         assert!(matches!(Root(link).make(), Err(PlaceError::NotADirectory(_))));
+        assert!(Root(scratch.path().join("absent")).check("gp0").is_ok());
 
         let open = scratch.path().join("open");
         fs::create_dir(&open).unwrap();
