@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -100,26 +101,26 @@ pub(super) fn logs(session: &Session, logs: &Logs) -> Result<ExitCode, Failed> {
         }
         Err(error) => return Err(error.into()),
     };
-    let ended = AtomicBool::new(!logs.follow);
-    thread::scope(|scope| {
-        if logs.follow {
-            scope.spawn(|| {
-                // An error means that the container, or its network, has gone.
-                let _ = session.ask(|client| client.wait(&container.id));
-                ended.store(true, Ordering::Release);
-            });
+    let ended = Arc::new(AtomicBool::new(!logs.follow));
+    if logs.follow {
+        // Not joined: a reader of ours that goes away ends the command, whatever the container does.
+        let (ended, session) = (Arc::clone(&ended), session.clone());
+        thread::spawn(move || {
+            // An error means that the container, or its network, has gone.
+            let _ = session.ask(|client| client.wait(&container.id));
+            ended.store(true, Ordering::Release);
+        });
+    }
+    loop {
+        // Looked at before reading: what was written before the end is read after it.
+        let last = ended.load(Ordering::Acquire);
+        io::copy(&mut log, &mut io::stdout())?;
+        io::stdout().flush()?;
+        if last {
+            return Ok(ExitCode::SUCCESS);
         }
-        loop {
-            // Looked at before reading: what was written before the end is read after it.
-            let last = ended.load(Ordering::Acquire);
-            io::copy(&mut log, &mut io::stdout())?;
-            io::stdout().flush()?;
-            if last {
-                return Ok(ExitCode::SUCCESS);
-            }
-            thread::sleep(LOG_PERIOD);
-        }
-    })
+        thread::sleep(LOG_PERIOD);
+    }
 }
 
 fn reserve_and_run(session: &Session, run: &Run) -> Result<ExitCode, Failed> {
