@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::api::types::PortSpecs;
+use crate::cli::output::Format;
 use crate::network::ports::{ContainerPort, PortSpec};
 
 /// `publish`.
@@ -36,6 +37,9 @@ pub struct Port {
     /// Only this port of the container
     #[arg(value_name = "CONTAINERPORT[/PROTO]")]
     pub port: Option<ContainerPort>,
+    /// table, json, a Go template, or 'table TEMPLATE'
+    #[arg(long, default_value = "table", hide_default_value = true)]
+    pub format: Format,
 }
 
 impl Publish {

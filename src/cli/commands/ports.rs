@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::Failed;
 use crate::cli::args::{Port, Publish, Unpublish};
-use crate::cli::output;
+use crate::cli::output::{self, Format};
 use crate::cli::session::Session;
 
 /// `publish`: prints what was bound, as `port` does.
@@ -28,7 +28,13 @@ pub(super) fn unpublish(session: &Session, unpublish: &Unpublish) -> Result<Exit
 /// `port`.
 pub(super) fn port(session: &Session, port: &Port) -> Result<ExitCode, Failed> {
     let mappings = session.ask_about(&port.container, |client| client.ports(&port.container))?;
-    let text = output::port(&port.container, &mappings, port.port).map_err(Failed::said)?;
+    let plain = output::port(&port.container, &mappings, port.port).map_err(Failed::said)?;
+    let text = match &port.format {
+        Format::Table => plain,
+        format @ (Format::Json | Format::Template(_) | Format::TableTemplate(_)) => {
+            output::port_list(&mappings, port.port, format).map_err(Failed::said)?
+        }
+    };
     io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ mod table;
 
 pub use format::{DocumentFormat, Format, documents};
 pub use network::{network_document, networks, show};
-pub use ports::{NoPublicPort, port, port_lines, published};
+pub use ports::{NoPublicPort, port, port_lines, port_list, published};
 pub use ps::{PsView, ps};
 
 pub(in crate::cli) use format::{Column, list};

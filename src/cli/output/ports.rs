@@ -6,7 +6,11 @@
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 
+use serde_json::{Value, json};
+
+use super::format::{Column, Format, list};
 use crate::api::types::PortMapping;
+use crate::cli::template::TemplateError;
 use crate::network::ports::ContainerPort;
 
 /// `port NAME PORT` of a port that is not published.
@@ -35,6 +39,22 @@ pub fn port(container: &str, mappings: &[PortMapping], wanted: Option<ContainerP
         });
     }
     Ok(addresses)
+}
+
+/// What `port --format` prints of the published ports, of `wanted` alone where it is given.
+pub fn port_list(
+    mappings: &[PortMapping],
+    wanted: Option<ContainerPort>,
+    format: &Format,
+) -> Result<String, TemplateError> {
+    let is_wanted = |name: &str| wanted.is_none_or(|port| port.to_string() == name);
+    let rows: Vec<Value> = published(mappings)
+        .into_iter()
+        .map(|(mapping, host)| (format!("{}/{}", mapping.container_port, mapping.protocol), host))
+        .filter(|(name, _)| is_wanted(name))
+        .map(|(name, host)| json!({"Port": name, "HostIp": host.ip().to_string(), "HostPort": host.port().to_string()}))
+        .collect();
+    list(format, COLUMNS, &rows)
 }
 
 /// A line for each binding; also what `publish` prints of those it made.
@@ -140,6 +160,24 @@ fn runs<'m>(sorted: &[&'m PortMapping]) -> Vec<Run<'m>> {
     runs.sort_by_key(|run| (run.first, run.address, Reverse(run.last)));
     runs
 }
+
+const COLUMNS: &[Column] = &[
+    Column {
+        key: "Port",
+        head: "PORT",
+        shown: true,
+    },
+    Column {
+        key: "HostIp",
+        head: "HOST IP",
+        shown: true,
+    },
+    Column {
+        key: "HostPort",
+        head: "HOST PORT",
+        shown: true,
+    },
+];
 
 #[cfg(test)]
 mod tests {
