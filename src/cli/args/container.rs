@@ -21,14 +21,17 @@ pub struct Run {
     /// Remove the container when it ends
     #[arg(long)]
     pub rm: bool,
+    /// Docker's -i and -t.
+    #[command(flatten)]
+    pub fingers: Fingers,
     /// Its hostname [default: its id]
     #[arg(long, value_name = "H", value_parser = hostname)]
     pub hostname: Option<String>,
     /// How it hangs on the network.
     #[command(flatten)]
     pub attachment: Attachment,
-    /// Set a variable of its environment; repeatable
-    #[arg(short, long, value_name = "K=V", value_parser = variable)]
+    /// Set a variable of its environment, or with K alone pass ours on; repeatable
+    #[arg(short, long, value_name = "K[=V]", value_parser = variable)]
     pub env: Vec<String>,
     /// Its working directory
     #[arg(short, long, value_name = "DIR")]
@@ -85,6 +88,17 @@ pub struct Attachment {
     pub mac_address: Option<EthernetAddress>,
 }
 
+/// What fingers type that know Docker: here a command has the terminal and standard input of whoever runs it anyway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub struct Fingers {
+    /// Accepted: standard input is the command's
+    #[arg(short, long, hide = true)]
+    pub interactive: bool,
+    /// Accepted: the terminal is the command's
+    #[arg(short, long, hide = true)]
+    pub tty: bool,
+}
+
 /// `detach`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Detach {
@@ -96,6 +110,9 @@ pub struct Detach {
 /// `exec`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Exec {
+    /// Docker's -i and -t.
+    #[command(flatten)]
+    pub fingers: Fingers,
     /// Name, id or beginning of an id
     #[arg(value_name = "NAME")]
     pub container: String,
@@ -215,10 +232,11 @@ fn hostname(text: &str) -> Result<String, NameError> {
 }
 
 fn variable(text: &str) -> Result<String, String> {
-    match text.split_once('=') {
-        Some((name, _)) if !name.is_empty() && !text.contains('\0') => Ok(text.to_owned()),
-        _ => Err("write NAME=VALUE".to_owned()),
+    let name = text.split_once('=').map_or(text, |(name, _)| name);
+    if name.is_empty() || text.contains('\0') {
+        return Err("write NAME=VALUE, or NAME".to_owned());
     }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -285,7 +303,7 @@ mod tests {
                 "run --mac-address 01:00:5e:00:00:01 sh",
                 "is no unicast hardware address",
             ),
-            ("run -e =x sh", "write NAME=VALUE"),
+            ("run -e =x sh", "write NAME=VALUE, or NAME"),
             ("run --add-host db sh", "'db' has no address: write NAME:IP"),
             ("exec web", "required arguments were not provided: <CMD>..."),
             ("attach", "<--pid <PID>|--netns <PATH>>"),

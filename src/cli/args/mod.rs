@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::network::name::{self, NameError};
 
-pub use container::{Attach, Attachment, Detach, Exec, Logs, Remove, Run, Stop, Wait};
+pub use container::{Attach, Attachment, Detach, Exec, Fingers, Logs, Remove, Run, Stop, Wait};
 pub use look::{Doctor, Inspect, NetworkInspect, NetworkList, Ps, Show};
 pub use network::{Create, Down, NetworkCommand, NetworkRemove, Settings, Subnet6, Up, Uplink};
 pub use ports::{Port, Publish, Unpublish};
