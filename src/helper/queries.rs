@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
@@ -10,7 +11,7 @@ use super::failure::Failure;
 use super::lifecycle::{blocking, find};
 use super::supervisor::Supervisor;
 use crate::api::inspect::Inspect;
-use crate::api::types::{Bridge, ContainerSummary, Network, PortMapping, Status};
+use crate::api::types::{Bridge, ContainerSummary, Network, NetworkOptions, PortMapping, Status};
 
 impl Supervisor {
     /// The network.
@@ -28,7 +29,11 @@ impl Supervisor {
             .count();
         Network {
             name: self.name.clone(),
-            options: self.options.clone(),
+            options: NetworkOptions {
+                subnet: Some(self.subnet),
+                transient: self.transient.load(Ordering::Relaxed),
+                ..self.options.clone()
+            },
             subnet: self.subnet,
             gateway: self.gateway,
             why: self.why.clone(),

@@ -22,6 +22,7 @@ pub(super) fn router(supervisor: Arc<Supervisor>) -> Router {
     Router::new()
         .route("/network", get(network))
         .route("/network/down", post(down))
+        .route("/network/keep", post(keep))
         .route("/bridge", get(bridge))
         .route("/containers", get(containers).post(create))
         .route("/containers/{name}", get(inspect))
@@ -71,6 +72,11 @@ async fn finish<Done: Send + 'static>(
 
 async fn network(State(supervisor): Shared) -> Answer<Network> {
     Ok(Json(supervisor.network().await))
+}
+
+async fn keep(State(supervisor): Shared) -> Answer<()> {
+    supervisor.keep();
+    Ok(Json(()))
 }
 
 async fn down(State(supervisor): Shared, Body(Force { force }): Body<Force>) -> Answer<()> {

@@ -10,6 +10,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnetwork::{IpNetwork, Ipv4Network};
@@ -43,6 +44,8 @@ use crate::uplink::tap::Tap;
 pub struct Supervisor {
     pub(super) name: String,
     pub(super) options: NetworkOptions,
+    /// Goes with its last container, unless `up` is said meanwhile.
+    pub(super) transient: AtomicBool,
     pub(super) subnet: Ipv4Network,
     pub(super) gateway: Ipv4Addr,
     pub(super) why: String,
@@ -143,6 +146,7 @@ impl Supervisor {
         let supervisor = Arc::new(Self {
             name: network.to_owned(),
             options: options.clone(),
+            transient: AtomicBool::new(options.transient),
             subnet: choice.subnet,
             gateway: gateway.address,
             why: choice.why,
@@ -218,9 +222,14 @@ impl Supervisor {
 
     /// Ends a network that a command started in passing, once nothing is left in it.
     pub(super) fn end_if_idle(&self, state: &State) {
-        if self.options.transient && state.containers.is_empty() {
+        if self.transient.load(Ordering::Relaxed) && state.containers.is_empty() {
             self.conclude("the last container has left");
         }
+    }
+
+    /// Stays when the last container leaves.
+    pub(super) fn keep(&self) {
+        self.transient.store(false, Ordering::Relaxed);
     }
 
     /// Says why the network ends; the first reason stays.

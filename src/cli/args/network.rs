@@ -61,6 +61,9 @@ pub struct Create {
 /// `network rm`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct NetworkRemove {
+    /// Stop the containers in it
+    #[arg(short, long)]
+    pub force: bool,
     /// The networks
     #[arg(value_name = "NAME", required = true, value_parser = network_name)]
     pub names: Vec<String>,

@@ -1,7 +1,8 @@
 //! `up`, `down` and `network create|rm`: the network itself.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,11 +19,12 @@ use crate::sys::process;
 
 /// `up`: fine when the network runs already with the same settings.
 pub(super) fn up(session: &Session, up: &Up) -> Result<ExitCode, Failed> {
+    let ready = ready_file(up.ready_fd)?;
     if up.foreground {
-        return foreground(session, up);
+        return foreground(session, up, ready);
     }
     ensure(session, &up.settings)?;
-    signal_ready(up.ready_fd)?;
+    signal_ready(ready);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -52,10 +54,10 @@ pub(super) fn create(session: &Session, create: &Create) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
-/// `network rm`: `down` by name, for networks without containers.
+/// `network rm`: `down` by name.
 pub(super) fn remove(session: &Session, remove: &NetworkRemove) -> Result<ExitCode, Failed> {
     collect(&remove.names, |name| {
-        end(&session.sibling(name), false)?;
+        end(&session.sibling(name), remove.force)?;
         super::print(name)
     })
 }
@@ -65,7 +67,12 @@ fn ensure(session: &Session, settings: &Settings) -> Result<(), Failed> {
     let running = session.ask_or_start(&options, Client::network)?;
     let differences = settings.differences(&running.options);
     if differences.is_empty() {
-        return Ok(());
+        // Started in passing, it would go with its last container; whoever says `up` wants it to stay.
+        return if running.options.transient {
+            Ok(session.ask(Client::keep)?)
+        } else {
+            Ok(())
+        };
     }
     Err(Failed::said(format!(
         "network {} runs with other settings: {}; take it down first or choose another --network",
@@ -74,13 +81,13 @@ fn ensure(session: &Session, settings: &Settings) -> Result<(), Failed> {
     )))
 }
 
-fn foreground(session: &Session, up: &Up) -> Result<ExitCode, Failed> {
+fn foreground(session: &Session, up: &Up, ready: Option<File>) -> Result<ExitCode, Failed> {
     session.root().make().map_err(SessionError::from)?;
     session.place().make().map_err(SessionError::from)?;
     let errand = errand(session, up.settings.options());
     let mut failed = None;
     let code = start::run(&errand, |outcome| match outcome {
-        Outcome::Ready => failed = signal_ready(up.ready_fd).err(),
+        Outcome::Ready => signal_ready(ready),
         Outcome::AlreadyRunning => {
             failed = Some(Failed::said(format!(
                 "network {0} runs already; take it down first: gangplank down",
@@ -132,11 +139,23 @@ fn find(session: &Session) -> Result<Network, SessionError> {
     session.ask(Client::network)
 }
 
+/// The descriptor on which readiness is to be told; looked at before anything is started.
+fn ready_file(fd: Option<i32>) -> Result<Option<File>, Failed> {
+    let Some(number) = fd else { return Ok(None) };
+    let fd = match number {
+        1 => io::stdout().as_fd().try_clone_to_owned(),
+        2 => io::stderr().as_fd().try_clone_to_owned(),
+        other => process::adopt(other),
+    };
+    let fd =
+        fd.map_err(|error| Failed::said(format!("--ready-fd {number}: {error}; open it, as in `{number}>FILE`")))?;
+    Ok(Some(File::from(fd)))
+}
+
 /// Writes the one byte that whoever holds the other end waits for.
-fn signal_ready(fd: Option<i32>) -> Result<(), Failed> {
-    let Some(fd) = fd else { return Ok(()) };
-    let told = process::adopt(fd).and_then(|fd| File::from(fd).write_all(b"1"));
-    told.map_err(|error| Failed::said(format!("--ready-fd {fd}: {error}")))
+fn signal_ready(ready: Option<File>) {
+    // Whoever has closed the other end does not wait.
+    let _ = ready.map(|mut ready| ready.write_all(b"1"));
 }
 
 /// Longer than stopping every container may take, in milliseconds.
