@@ -13,17 +13,15 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use gangplank::netns::{
-    Agent, AgentError, InterfaceSpec, Kinship, Namespace, NetworkSpec, OpenError, Refusal, UplinkTap, Watch, join,
+    Agent, AgentError, InterfaceSpec, Kinship, Namespace, NetworkSpec, OpenError, Refusal, UplinkEnd, Watch, join,
     members,
 };
 use gangplank::stack::{Gso, GsoType, Offload};
 use gangplank::sys::clock;
 use gangplank::sys::pidfd::PidFd;
 use gangplank::sys::tun::OffloadBits;
-use gangplank::uplink::Uplink;
 use gangplank::uplink::cable::End;
-use gangplank::uplink::tap::{FrameError, MAX_FRAME_LEN};
-use gangplank::uplink::{Cable, Tap};
+use gangplank::uplink::{self, Cable, FRAME_BYTES, FrameError, Uplink, UplinkKind};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 #[test]
@@ -281,56 +279,139 @@ fn what_is_not_ours_is_refused() {
 }
 
 #[test]
-fn frames_pass_the_uplink_with_their_offload() {
-    unprivileged("frames_pass_the_uplink_with_their_offload", || {
-        let (agent, uplink) = network(true);
-        let tap = Tap::new(uplink.fd).unwrap();
+fn frames_pass_every_uplink() {
+    unprivileged("frames_pass_every_uplink", || {
+        for kind in UplinkKind::ALL {
+            frames_pass(kind);
+        }
+    });
+}
+
+fn frames_pass(kind: UplinkKind) {
+    let (agent, end) = network_by(vec![kind]);
+    assert_eq!((end.kind, end.refused.as_slice()), (kind, [].as_slice()));
+    assert_eq!(agent.bridge().unwrap().interfaces, ["uplink"]);
+    let uplink = uplink::open(kind, end.fd).unwrap();
+    assert_eq!(uplink.kind(), kind);
+    let mut container = Container::descendant(&agent);
+    agent.attach(&container.netns(), &interface(2), false).unwrap();
+    container.run("ip neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev eth0");
+    container.run("bash -c 'echo hello >/dev/udp/172.31.0.1/9'");
+    let mut frame = vec![0; FRAME_BYTES];
+    let (offload, len) = arrival(&*uplink, &mut frame);
+    assert_eq!(len, 14 + 20 + 8 + 6);
+    assert_eq!(frame[42..len], *b"hello\n");
+    let whole = kind == UplinkKind::TapPlain;
+    // UDP's checksum is the sixth byte of its header: not computed where it need not be, for nothing but memory was
+    // crossed.
+    let left = offload
+        .partial_checksum
+        .map(|checksum| (checksum.start, checksum.offset));
+    assert_eq!(left, (!whole).then_some((34, 6)), "{kind:?}");
+
+    // Back into the container, as the gateway: the kernel there completes the checksum, or believes nothing.
+    container.run(&format!(
+        "timeout 5 python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"\", 7)); \
+         open(\"{}\", \"wb\").write(s.recv(99))' & sleep 0.5",
+        took(kind)
+    ));
+    let (ethernet, rest) = frame.split_at_mut(14);
+    ethernet[..6].copy_from_slice(&interface(2).mac);
+    ethernet[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    let (source, target) = rest[12..20].split_at_mut(4);
+    source.swap_with_slice(target);
+    rest[22..24].copy_from_slice(&7u16.to_be_bytes());
+    if whole {
+        // None at all (RFC 768).
+        rest[26..28].fill(0);
+    }
+    uplink.send(offload, &frame[..len]).unwrap();
+    wait_until("the answer is in the container", || {
+        std::fs::read_to_string(took(kind)).is_ok_and(|text| text == "hello\n")
+    });
+    std::fs::remove_file(took(kind)).unwrap();
+
+    let lie = Offload {
+        gso: Some(Gso {
+            kind: GsoType::TcpV4,
+            size: 0,
+            headers: 0,
+            ecn: false,
+        }),
+        ..offload
+    };
+    let refused = uplink.send(lie, &frame[..len]).unwrap_err();
+    assert!(
+        matches!(refused, FrameError::NotWhole) == whole && matches!(refused, FrameError::Io(_)) != whole,
+        "{kind:?}: what we write is checked, by the kernel where it has the means: {refused}"
+    );
+    // Nothing of what was sent has come back.
+    while let Ok((_, len)) = uplink.recv(&mut frame) {
+        assert_ne!(frame[6..12], [2, 0, 0, 0, 0, 1], "{kind:?}: an echo of {len} bytes");
+    }
+    agent.shutdown().unwrap();
+    assert!(
+        matches!(uplink.recv(&mut frame), Err(FrameError::Io(_))),
+        "{kind:?}: the interface is gone"
+    );
+}
+
+/// The file in which the container puts what it got; in a place that container and test share.
+fn took(kind: UplinkKind) -> String {
+    format!("/tmp/gangplank-{}-{}", kind.word(), std::process::id())
+}
+
+/// The next frame to the hardware address that the tests use for the gateway.
+fn arrival(uplink: &dyn Uplink, frame: &mut [u8]) -> (Offload, usize) {
+    let started = clock::now();
+    loop {
+        match uplink.recv(frame) {
+            Ok(arrived) if frame[..6] == [2, 0, 0, 0, 0, 1] => return arrived,
+            Ok(_) => {}
+            Err(FrameError::NotReady) => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(
+            clock::now() - started < smoltcp::time::Duration::from_secs(5),
+            "no frame"
+        );
+    }
+}
+
+#[test]
+fn without_the_device_the_uplink_is_a_packet_socket() {
+    let script = "mount -t tmpfs tmpfs /dev/net";
+    after(script, "without_the_device_the_uplink_is_a_packet_socket", || {
+        let (agent, end) = network(true);
+        assert_eq!(end.kind, UplinkKind::Packet);
+        assert!(end.offload.checksum && end.offload.tso4, "{:?}", end.offload);
+        let [tap, plain] = end.refused.as_slice() else {
+            panic!("{:?}", end.refused)
+        };
+        assert!(tap.starts_with("tap: /dev/net/tun: no such file"), "{tap}");
+        assert!(plain.starts_with("tap-plain: /dev/net/tun: no such file"), "{plain}");
         let mut container = Container::descendant(&agent);
         agent.attach(&container.netns(), &interface(2), false).unwrap();
-        container.run("ip neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev eth0");
-        container.run("bash -c 'echo hello >/dev/udp/172.31.0.1/9'");
-        let mut frame = vec![0; MAX_FRAME_LEN];
-        let started = clock::now();
-        let (offload, len) = loop {
-            match tap.recv(&mut frame) {
-                Ok((offload, len)) if frame[..6] == [2, 0, 0, 0, 0, 1] => break (offload, len),
-                Ok(_) => {}
-                Err(FrameError::NotReady) => std::thread::sleep(Duration::from_millis(1)),
-                Err(error) => panic!("{error}"),
-            }
-            assert!(
-                clock::now() - started < smoltcp::time::Duration::from_secs(5),
-                "no frame"
-            );
-        };
-        assert_eq!(len, 14 + 20 + 8 + 6);
-        assert_eq!(frame[42..len], *b"hello\n");
-        // UDP's checksum is the sixth byte of its header: not computed, for nothing but memory was crossed.
-        assert_eq!(
-            offload
-                .partial_checksum
-                .map(|checksum| (checksum.start, checksum.offset)),
-            Some((34, 6))
-        );
-        tap.send(offload, &frame[..len]).unwrap();
-        let lie = Offload {
-            gso: Some(Gso {
-                kind: GsoType::TcpV4,
-                size: 0,
-                headers: 0,
-                ecn: false,
-            }),
-            ..offload
-        };
-        assert!(
-            matches!(tap.send(lie, &frame[..len]), Err(FrameError::Io(_))),
-            "the kernel checks what we write"
-        );
-        agent.shutdown().unwrap();
-        assert!(
-            matches!(tap.recv(&mut frame), Err(FrameError::Io(_))),
-            "the interface is gone"
-        );
+        container.expect_interface();
+        let line = agent.cable().unwrap_err().to_string();
+        assert!(line.contains("two TAPs: /dev/net/tun: no such file"), "{line}");
+        assert_eq!(agent.bridge().unwrap().interfaces.len(), 2, "nothing is left of the cable");
+    });
+}
+
+#[test]
+fn a_bridge_may_bear_the_names_of_the_uplink() {
+    unprivileged("a_bridge_may_bear_the_names_of_the_uplink", || {
+        for (name, port) in [("uplink", "uplink0"), ("stack", "uplink")] {
+            let spec = NetworkSpec {
+                name: name.to_owned(),
+                uplinks: vec![UplinkKind::Packet],
+                ..spec(true)
+            };
+            let (agent, end) = Agent::spawn(exe(), &spec, None).unwrap();
+            assert_eq!(end.ifname, port);
+            assert_eq!(agent.bridge().unwrap().interfaces, [port]);
+        }
     });
 }
 
@@ -401,21 +482,26 @@ fn a_path_is_watched_until_it_is_unmounted() {
 fn what_forbids_a_network_is_named() {
     let script = "mount -t tmpfs tmpfs /dev/net";
     after(script, "what_forbids_a_network_is_named", || {
-        let refused = || Agent::spawn(exe(), &spec(true), None).unwrap_err().to_string();
-        let line = refused();
+        let wish = |uplinks: &[UplinkKind]| NetworkSpec {
+            uplinks: uplinks.to_vec(),
+            ..spec(true)
+        };
+        let refused = |uplinks: &[UplinkKind]| Agent::spawn(exe(), &wish(uplinks), None).unwrap_err().to_string();
+        let line = refused(&[UplinkKind::Tap, UplinkKind::TapPlain]);
+        assert!(line.contains(" | tap-plain: /dev/net/tun: no such file"), "{line}");
         assert!(
             line.contains("/dev/net/tun: no such file; load the module (modprobe tun)"),
             "{line}"
         );
         let forbid = |name: &str| std::fs::write(format!("/proc/sys/user/{name}"), "0").unwrap();
         forbid("max_net_namespaces");
-        let line = refused();
+        let line = refused(&UplinkKind::ALL);
         assert!(
             line.contains("allow it with: sysctl user.max_net_namespaces="),
             "{line}"
         );
         forbid("max_user_namespaces");
-        let line = refused();
+        let line = refused(&UplinkKind::ALL);
         assert!(
             line.contains("allow it with: sysctl user.max_user_namespaces="),
             "{line}"
@@ -475,8 +561,13 @@ fn a_hundred_containers_leave_nothing() {
     });
 }
 
-fn network(icc: bool) -> (Agent, UplinkTap) {
+fn network(icc: bool) -> (Agent, UplinkEnd) {
     Agent::spawn(exe(), &spec(icc), None).unwrap()
+}
+
+fn network_by(uplinks: Vec<UplinkKind>) -> (Agent, UplinkEnd) {
+    let spec = NetworkSpec { uplinks, ..spec(true) };
+    Agent::spawn(exe(), &spec, None).unwrap()
 }
 
 fn exe() -> &'static Path {
@@ -488,6 +579,7 @@ fn spec(icc: bool) -> NetworkSpec {
         name: "gp0".to_owned(),
         mtu: 1500,
         icc,
+        uplinks: UplinkKind::ALL.to_vec(),
         offload: OffloadBits::ALL,
     }
 }

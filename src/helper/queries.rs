@@ -37,7 +37,7 @@ impl Supervisor {
             subnet: self.subnet,
             gateway: self.gateway,
             why: self.why.clone(),
-            uplink: "tap".to_owned(),
+            uplink: self.uplink.word().to_owned(),
             helper_pid: std::process::id().cast_signed(),
             agent_pid: self.agent.pid(),
             containers,

@@ -26,7 +26,7 @@ use super::state::{self, Lock, Saved};
 use crate::api::types::{NetworkOptions, Status};
 use crate::host::resolver::{Resolver, ResolverConfig, Source};
 use crate::netns::{
-    Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkTap, Watch, host_facts,
+    Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkEnd, Watch, host_facts,
 };
 use crate::network::facts::HostFacts;
 use crate::network::name;
@@ -37,7 +37,7 @@ use crate::stack::{Config, UplinkCapabilities};
 use crate::sys::pidfd::PidFd;
 use crate::sys::random;
 use crate::sys::tun::OffloadBits;
-use crate::uplink::tap::Tap;
+use crate::uplink::{self, UplinkKind};
 
 /// One running network.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub struct Supervisor {
     pub(super) subnet: Ipv4Network,
     pub(super) gateway: Ipv4Addr,
     pub(super) why: String,
+    pub(super) uplink: UplinkKind,
     pub(super) place: Place,
     pub(super) agent: Arc<Agent>,
     pub(super) driver: std::sync::Mutex<DriverHandle>,
@@ -80,7 +81,7 @@ pub enum StartError {
     #[error("--subnet: {0}")]
     Subnet(#[from] SubnetError),
     /// The uplink asked for is unknown.
-    #[error("--uplink {0} is not available: this version knows auto and tap")]
+    #[error("--uplink {0}: write auto, tap, tap-plain or packet")]
     Uplink(String),
     /// IPv6 was asked for.
     #[error("--subnet6 is not available: this version carries IPv4 only; leave it out or say --subnet6 none")]
@@ -116,9 +117,8 @@ impl Supervisor {
         options: &NetworkOptions,
     ) -> Result<Arc<Self>, StartError> {
         name::check_network(network)?;
-        if !matches!(options.uplink.as_str(), "auto" | "tap") {
-            return Err(StartError::Uplink(options.uplink.clone()));
-        }
+        let uplinks =
+            UplinkKind::candidates(&options.uplink).ok_or_else(|| StartError::Uplink(options.uplink.clone()))?;
         if options.subnet6.is_some() {
             return Err(StartError::Ipv6);
         }
@@ -129,19 +129,22 @@ impl Supervisor {
         }
         let pool = AddressPool::new(choice.subnet)?;
         let gateway = pool.gateway();
-        let (agent, tap) = spawn_agent(network, options).await?;
+        let (agent, uplink) = spawn_agent(network, options, uplinks).await?;
+        for refused in &uplink.refused {
+            tracing::info!("the uplink is {}, for there is no {refused}", uplink.kind.word());
+        }
         let mut config = Config::new(
             gateway.mac,
             gateway.address,
             choice.subnet.prefix(),
             options.mtu,
             options.host_access.clone(),
-            capabilities(tap.offload),
+            capabilities(uplink.offload),
         );
         config.limits = config.limits.within(descriptors_for_containers());
         let (events, receiver) = driver::Events::channel();
-        let tap = Tap::new(tap.fd)?;
-        let driver = driver::spawn(config, random::seed()?, Box::new(tap), events)?;
+        let frames = uplink::open(uplink.kind, uplink.fd)?;
+        let driver = driver::spawn(config, random::seed()?, frames, events)?;
         let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
         let supervisor = Arc::new(Self {
             name: network.to_owned(),
@@ -150,6 +153,7 @@ impl Supervisor {
             subnet: choice.subnet,
             gateway: gateway.address,
             why: choice.why,
+            uplink: uplink.kind,
             place: place.clone(),
             agent: Arc::new(agent),
             driver: std::sync::Mutex::new(driver),
@@ -308,11 +312,16 @@ fn choose_subnet(
     })
 }
 
-async fn spawn_agent(network: &str, options: &NetworkOptions) -> Result<(Agent, UplinkTap), StartError> {
+async fn spawn_agent(
+    network: &str,
+    options: &NetworkOptions,
+    uplinks: Vec<UplinkKind>,
+) -> Result<(Agent, UplinkEnd), StartError> {
     let spec = NetworkSpec {
         name: network.to_owned(),
         mtu: options.mtu,
         icc: options.icc,
+        uplinks,
         offload: OffloadBits::ALL,
     };
     let userns = options.userns.as_deref().map(Namespace::user_at).transpose()?;

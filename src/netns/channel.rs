@@ -14,6 +14,7 @@ use super::refusal::Refusal;
 use super::spec::{InterfaceSpec, NetworkSpec};
 use crate::sys::descriptors;
 use crate::sys::tun::OffloadBits;
+use crate::uplink::UplinkKind;
 
 /// What the agent can be asked for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,7 +37,12 @@ pub(super) enum AgentRequest {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum AgentAnswer {
     /// To `Network`; the uplink's descriptor follows.
-    Uplink { ifname: String, offload: OffloadBits },
+    Uplink {
+        kind: UplinkKind,
+        ifname: String,
+        offload: OffloadBits,
+        refused: Vec<String>,
+    },
     /// To `Attach`.
     Port { ifname: String },
     /// To `Cable`; the TAP's descriptor follows.

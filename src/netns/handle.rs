@@ -18,6 +18,7 @@ use super::spec::{InterfaceSpec, NetworkSpec};
 use crate::sys::descriptors;
 use crate::sys::pidfd::PidFd;
 use crate::sys::tun::OffloadBits;
+use crate::uplink::UplinkKind;
 
 /// A running agent. Dropping it closes the channel, upon which the agent takes everything down.
 #[derive(Debug)]
@@ -28,15 +29,19 @@ pub struct Agent {
     link: Mutex<Link>,
 }
 
-/// The TAP by which the bridge's frames reach the helper.
+/// Where the bridge's frames reach the helper.
 #[derive(Debug)]
-pub struct UplinkTap {
-    /// Where frames are read and written; see [`crate::uplink::Tap`].
+pub struct UplinkEnd {
+    /// What it is: the first of the kinds asked for that worked.
+    pub kind: UplinkKind,
+    /// Where frames are read and written; see [`crate::uplink::open`].
     pub fd: OwnedFd,
     /// What the kernel leaves to its reader.
     pub offload: OffloadBits,
-    /// Its name in the agent's namespace.
+    /// Name of the bridge's port.
     pub ifname: String,
+    /// The kinds that did not work, each with the reason.
+    pub refused: Vec<String>,
 }
 
 /// The bridge's end of a cable.
@@ -78,7 +83,7 @@ struct Link {
 
 impl Agent {
     /// Starts `exe agent` and has it make the network, in a user namespace of its own or in the one given.
-    pub fn spawn(exe: &Path, spec: &NetworkSpec, userns: Option<&Namespace>) -> Result<(Self, UplinkTap), AgentError> {
+    pub fn spawn(exe: &Path, spec: &NetworkSpec, userns: Option<&Namespace>) -> Result<(Self, UplinkEnd), AgentError> {
         let (child, channel) = start(exe, "agent").map_err(AgentError::Spawn)?;
         let pid = i32::try_from(child.id()).map_err(|error| AgentError::Spawn(io::Error::other(error)))?;
         // Our child is not reaped yet, so the pid is its own.
@@ -93,7 +98,13 @@ impl Agent {
             userns: userns.is_some(),
         };
         let made = link.ask(&request, userns.map(AsFd::as_fd).as_slice());
-        let AgentAnswer::Uplink { ifname, offload } = made.inspect_err(|_| link.kill())? else {
+        let AgentAnswer::Uplink {
+            kind,
+            ifname,
+            offload,
+            refused,
+        } = made.inspect_err(|_| link.kill())?
+        else {
             return Err(link.unexpected());
         };
         let fd = link.receive_fd()?;
@@ -104,7 +115,14 @@ impl Agent {
             userns,
             link: Mutex::new(link),
         };
-        Ok((agent, UplinkTap { fd, offload, ifname }))
+        let uplink = UplinkEnd {
+            kind,
+            fd,
+            offload,
+            ifname,
+            refused,
+        };
+        Ok((agent, uplink))
     }
 
     /// Its process id, for those who enter its user namespace.

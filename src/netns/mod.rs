@@ -27,7 +27,7 @@ mod spec;
 mod watch;
 
 pub use channel::BridgeView;
-pub use handle::{Agent, AgentError, CableEnd, UplinkTap};
+pub use handle::{Agent, AgentError, CableEnd, UplinkEnd};
 pub use host_facts::{HostFactsError, host_facts};
 pub use namespace::{Identity, Kinship, Namespace, OpenError, members};
 pub use refusal::Refusal;

@@ -4,6 +4,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::packet::PacketError;
 use crate::sys::tun::TapError;
 
 /// One line that says what to do.
@@ -15,6 +16,18 @@ pub enum Refusal {
     /// No TAP: the device, the name or the driver.
     #[error("{0}")]
     Tap(String),
+    /// No packet socket.
+    #[error("{0}")]
+    Packet(String),
+    /// None of the uplinks asked for.
+    #[error("no way between bridge and host: {0}")]
+    NoUplink(String),
+    /// No TAPs for the two ends of a cable, whatever the uplink.
+    #[error("a container of another user namespace is reached by two TAPs: {0}")]
+    Cable(String),
+    /// No veth pairs.
+    #[error("the kernel has no veth pairs; load the module (modprobe veth)")]
+    NoVeth,
     /// The container has an interface of this name.
     #[error("the container has an interface named {0} already; choose another with --ifname")]
     InterfaceExists(String),
@@ -58,12 +71,21 @@ impl Refusal {
         }
     }
 
+    /// A TAP for a cable that there is not.
+    pub(super) fn cable(error: TapError) -> Self {
+        Self::Cable(error.to_string())
+    }
+
     /// The kernel's error number.
     pub(super) fn errno(&self) -> Option<i32> {
         match self {
             Self::Kernel { errno, .. } => *errno,
             Self::UserNamespace(_)
             | Self::Tap(_)
+            | Self::Packet(_)
+            | Self::NoUplink(_)
+            | Self::Cable(_)
+            | Self::NoVeth
             | Self::InterfaceExists(_)
             | Self::DefaultRouteExists
             | Self::NotADescendant
@@ -72,6 +94,12 @@ impl Refusal {
             | Self::NoSuchPort(_)
             | Self::OutOfOrder => None,
         }
+    }
+}
+
+impl From<PacketError> for Refusal {
+    fn from(error: PacketError) -> Self {
+        Self::Packet(error.to_string())
     }
 }
 

@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::tun::OffloadBits;
+use crate::uplink::UplinkKind;
 
 /// A bridge and its uplink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +17,9 @@ pub struct NetworkSpec {
     pub mtu: u16,
     /// Whether containers reach each other; if not, their ports are isolated and only the uplink is not.
     pub icc: bool,
-    /// What the uplink shall leave to its reader; the kernel may agree to less.
+    /// Kinds of uplink to try, in this order.
+    pub uplinks: Vec<UplinkKind>,
+    /// What TAPs shall leave to their reader; the kernel may agree to less.
     pub offload: OffloadBits,
 }
 

@@ -8,7 +8,9 @@
 pub mod clock;
 pub mod descriptors;
 pub mod namespace;
+pub mod packet;
 pub mod pidfd;
+pub mod plain_tap;
 pub mod process;
 pub mod random;
 pub mod tun;

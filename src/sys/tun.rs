@@ -1,7 +1,7 @@
 //! TAP interfaces: linux/if_tun.h, Documentation/networking/tuntap.rst.
 //!
-//! Every TAP of ours carries `struct virtio_net_hdr` (10 bytes, little-endian) before each frame, so that superframes
-//! and partial checksums pass; see `stack::Offload`. Made by the agent and by `join`, in the network namespace that
+//! Every TAP made here carries `struct virtio_net_hdr` (10 bytes, little-endian) before each frame, so that superframes
+//! and partial checksums pass; see `stack::Offload` ([`super::plain_tap`] makes those without). Made by the agent and by `join`, in the network namespace that
 //! the calling thread is in; read and written by `uplink`.
 
 use std::fs::{File, OpenOptions};
@@ -124,7 +124,8 @@ impl OffloadBits {
     }
 }
 
-fn open_device() -> Result<File, TapError> {
+/// Opens the device that a TAP is made with.
+pub(super) fn open_device() -> Result<File, TapError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
     options.open("/dev/net/tun").map_err(open_error)
@@ -140,15 +141,11 @@ fn open_error(error: io::Error) -> TapError {
 }
 
 fn make_interface(device: &File, name: &str) -> Result<(), TapError> {
+    check_name(name)?;
     // SAFETY: ifreq is plain data, valid when all zero.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    let bad_name = || TapError::BadName { name: name.to_owned() };
-    // One byte stays 0 to end the name; a '%' would be the kernel's to fill in.
-    if name.is_empty() || name.len() >= request.ifr_name.len() || !name.bytes().all(is_name_byte) {
-        return Err(bad_name());
-    }
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = libc::c_char::try_from(from).map_err(|_| bad_name())?;
+        *to = libc::c_char::try_from(from).map_err(|_| TapError::BadName { name: name.to_owned() })?;
     }
     request.ifr_ifru.ifru_flags = TAP_FLAGS.cast_signed();
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is; the descriptor is open.
@@ -157,15 +154,25 @@ fn make_interface(device: &File, name: &str) -> Result<(), TapError> {
         return Ok(());
     }
     let source = io::Error::last_os_error();
-    Err(match source.raw_os_error() {
+    Err(interface_error(name, source, "a TAP interface with an offload header"))
+}
+
+/// One byte of an ifreq's name stays 0 to end it; a '%' would be the kernel's to fill in.
+pub(super) fn check_name(name: &str) -> Result<(), TapError> {
+    let fits = (1..libc::IFNAMSIZ).contains(&name.len()) && name.bytes().all(is_name_byte);
+    if !fits || matches!(name, "." | "..") {
+        return Err(TapError::BadName { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+/// What TUNSETIFF said.
+pub(super) fn interface_error(name: &str, source: io::Error, step: &'static str) -> TapError {
+    match source.raw_os_error() {
         Some(libc::EBUSY | libc::EEXIST) => TapError::Exists { name: name.to_owned() },
         Some(libc::EPERM) => TapError::NotOurs,
-        Some(libc::EINVAL) => bad_name(),
-        _ => TapError::Driver {
-            step: "a TAP interface with an offload header",
-            source,
-        },
-    })
+        _ => TapError::Driver { step, source },
+    }
 }
 
 fn agree_offload(device: &File, wanted: OffloadBits) -> Result<OffloadBits, TapError> {

@@ -19,7 +19,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::tap::{MAX_FRAME_LEN, set_nonblocking};
+use super::FRAME_BYTES;
+use super::frames::set_nonblocking;
 use crate::stack::Offload;
 
 /// A running cable; dropping it stops it and closes both TAPs.
@@ -122,7 +123,7 @@ struct Pump {
 
 impl Pump {
     fn run(&self) -> End {
-        let mut frame = vec![0; Offload::LEN + MAX_FRAME_LEN];
+        let mut frame = vec![0; Offload::LEN + FRAME_BYTES];
         loop {
             if let Err(end) = self.wait().and_then(|()| self.turn(&mut frame)) {
                 return end;

@@ -116,6 +116,8 @@ pub enum Uplink {
     Tap,
     /// A TAP without, for sandboxes whose TAP cannot do more
     TapPlain,
+    /// A packet socket on a veth pair, where there is no /dev/net/tun
+    Packet,
 }
 
 impl Settings {
@@ -192,6 +194,7 @@ impl Uplink {
             Self::Auto => "auto",
             Self::Tap => "tap",
             Self::TapPlain => "tap-plain",
+            Self::Packet => "packet",
         }
         .to_owned()
     }

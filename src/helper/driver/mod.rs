@@ -159,14 +159,12 @@ impl Driver {
             match self.link.uplink.recv(&mut self.frame) {
                 Ok((offload, len)) => self.handle_frame(now, offload, len),
                 Err(FrameError::NotReady) => self.link.readable = false,
-                Err(error @ (FrameError::BadHeader(_) | FrameError::Truncated | FrameError::NoBuffers)) => {
-                    tracing::debug!(%error, "frame of the bridge dropped");
-                }
                 Err(error @ FrameError::Io(_)) => {
                     tracing::error!(%error, "the uplink is lost");
                     self.link.readable = false;
                     self.stopping = true;
                 }
+                Err(error) => tracing::debug!(%error, "frame of the bridge dropped"),
             }
         }
     }

@@ -14,32 +14,25 @@ use rtnetlink::packet_route::link::{
 };
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
+use super::uplink::Uplink;
 use crate::netns::channel::BridgeView;
 use crate::netns::namespace::{Identity, Namespace};
 use crate::netns::netlink::{ask, configure, connect, index_of, links, name_of, set_sysctl, switch_off_ipv6_of, visit};
 use crate::netns::refusal::Refusal;
 use crate::netns::spec::{InterfaceSpec, NetworkSpec};
 use crate::sys::random;
-use crate::sys::tun::{OffloadBits, Tap};
+use crate::sys::tun::Tap;
 
 /// The bridge and what hangs on it.
 #[derive(Debug)]
 pub(super) struct Bridge {
-    handle: Handle,
+    pub(super) handle: Handle,
     home: Namespace,
-    spec: NetworkSpec,
+    pub(super) spec: NetworkSpec,
     index: u32,
-    offload: OffloadBits,
     /// Ports that were made on request, each with the namespace whose processes end with the network.
     ports: BTreeMap<String, Option<Identity>>,
     made: u32,
-}
-
-/// The uplink as it was made.
-#[derive(Debug)]
-pub(super) struct Uplink {
-    pub(super) ifname: String,
-    pub(super) tap: Tap,
 }
 
 impl Bridge {
@@ -52,18 +45,15 @@ impl Bridge {
             .and_then(Namespace::from_fd);
         let home = home.map_err(|error| Refusal::kernel("opening our own namespace", &error))?;
         let index = make_bridge(&handle, &spec).await?;
-        let offload = spec.offload;
-        let mut bridge = Self {
+        let bridge = Self {
             handle,
             home,
             spec,
             index,
-            offload,
             ports: BTreeMap::new(),
             made: 0,
         };
         let uplink = bridge.make_uplink().await?;
-        bridge.offload = uplink.tap.offload;
         Ok((bridge, uplink))
     }
 
@@ -89,7 +79,7 @@ impl Bridge {
     /// Makes a TAP on the bridge, for one end of a cable; returns it and the port's name.
     pub(super) async fn cable(&mut self) -> Result<(String, Tap), Refusal> {
         let port = self.next_name("tap");
-        let tap = Tap::create(&port, self.offload)?;
+        let tap = Tap::create(&port, self.spec.offload).map_err(Refusal::cable)?;
         // On failure the TAP goes with its descriptor.
         self.add_port(&port, !self.spec.icc).await?;
         self.ports.insert(port.clone(), None);
@@ -147,13 +137,6 @@ impl Bridge {
         .await
     }
 
-    async fn make_uplink(&mut self) -> Result<Uplink, Refusal> {
-        let ifname = if self.spec.name == UPLINK { UPLINK_ELSE } else { UPLINK }.to_owned();
-        let tap = Tap::create(&ifname, self.spec.offload)?;
-        self.add_port(&ifname, false).await?;
-        Ok(Uplink { ifname, tap })
-    }
-
     async fn make_veth(&self, port: &str, netns: BorrowedFd<'_>, spec: &InterfaceSpec) -> Result<(), Refusal> {
         let mtu = u32::from(spec.mtu);
         let peer = LinkMessageBuilder::<LinkUnspec>::default().name(spec.ifname.as_str());
@@ -188,7 +171,7 @@ impl Bridge {
         self.add_port(port, !self.spec.icc).await
     }
 
-    async fn add_port(&self, port: &str, isolated: bool) -> Result<(), Refusal> {
+    pub(super) async fn add_port(&self, port: &str, isolated: bool) -> Result<(), Refusal> {
         let index = index_of(&self.handle, port).await?;
         let link = LinkUnspec::new_with_index(index)
             .mtu(self.spec.mtu.into())
@@ -203,12 +186,17 @@ impl Bridge {
     }
 
     async fn keep_or_remove(&self, port: &str, result: Result<(), Refusal>) -> Result<(), Refusal> {
-        if result.is_err()
-            && let Err(error) = self.remove(port).await
-        {
-            tracing::warn!("half a port is left behind: {error}");
+        if result.is_err() {
+            self.remove_quietly(port).await;
         }
         result
+    }
+
+    /// After something has failed that is worth more words than this.
+    pub(super) async fn remove_quietly(&self, port: &str) {
+        if let Err(error) = self.remove(port).await {
+            tracing::warn!("half a port is left behind: {error}");
+        }
     }
 
     async fn remove(&self, port: &str) -> Result<(), Refusal> {
@@ -300,9 +288,5 @@ fn is_port_of(link: &LinkMessage, bridge: u32) -> bool {
     link.attributes.contains(&LinkAttribute::Controller(bridge))
 }
 
-/// Name of the uplink.
-const UPLINK: &str = "uplink";
-/// Its name on a bridge that is called so itself.
-const UPLINK_ELSE: &str = "uplink0";
 /// The group of all our links (`ip link show group`), an arbitrary number: "gp" in ASCII.
-const GROUP: u32 = 0x6770;
+pub(super) const GROUP: u32 = 0x6770;

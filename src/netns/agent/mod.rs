@@ -2,7 +2,7 @@
 //!
 //! It lives in the network's user and network namespace, where it is uid 0; outside it is the user. It does what the
 //! helper asks over its standard input, one request at a time, and nothing else: it reads no file of the user's, opens
-//! no socket but netlink's, and answers nobody else. Everything that it makes is in its network namespace and goes
+//! no socket but netlink's and the uplink's, and answers nobody else. Everything that it makes is in its network namespace and goes
 //! with it.
 //!
 //! # Its end
@@ -12,6 +12,7 @@
 //! does the same. A terminal's SIGINT does not reach it: it is in a session of its own.
 
 mod bridge;
+mod uplink;
 mod userns;
 
 use std::io;
@@ -139,10 +140,12 @@ impl Agent {
         self.bridge = Some(bridge);
         Ok((
             AgentAnswer::Uplink {
+                kind: uplink.kind,
                 ifname: uplink.ifname,
-                offload: uplink.tap.offload,
+                offload: uplink.offload,
+                refused: uplink.refused,
             },
-            Some(uplink.tap.fd),
+            Some(uplink.fd),
         ))
     }
 
