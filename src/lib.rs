@@ -36,7 +36,8 @@
 //!      │                                           │      content is the bridge; ends with the helper
 //!      ▼                                  bridge ── veth ── container A (eth0)
 //!    monitor ── parent of a command          │ └─── veth ── container B (eth0)
-//!               that `run` started        uplink: a TAP whose descriptor the helper has
+//!               that `run` started        uplink: a TAP, or a veth with a packet socket; the
+//!                                         helper has the descriptor
 //! ```
 //!
 //! A container's user namespace is a child of the agent's, so its root can touch neither the bridge nor the agent. A
@@ -49,7 +50,8 @@
 //! # One packet's journey
 //!
 //! A container writes 64 KB to a TCP connection. Its kernel makes one superframe with a partial checksum (the interface's
-//! MTU is 1500; cutting is left to whoever can't take it whole), which crosses veth and bridge and waits in the TAP.
+//! MTU is 1500; cutting is left to whoever can't take it whole), which crosses veth and bridge and waits in the
+//! uplink, here a TAP (the other two kinds: [`uplink`]).
 //!
 //! 1. [`helper::driver`] wakes and reads it with its offload header ([`uplink::Tap`]) into its one frame buffer.
 //! 2. [`stack::Engine::handle_frame`] checks every length and that the container speaks with its own addresses, finds the

@@ -312,7 +312,7 @@ fn frames_pass(kind: UplinkKind) {
     // Back into the container, as the gateway: the kernel there completes the checksum, or believes nothing.
     container.run(&format!(
         "timeout 5 python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"\", 7)); \
-         open(\"{}\", \"wb\").write(s.recv(99))' & sleep 0.5",
+         open(\"{}\", \"wb\").write(s.recv(99))' >/dev/null 2>&1 & sleep 0.5",
         took(kind)
     ));
     let (ethernet, rest) = frame.split_at_mut(14);
@@ -395,7 +395,11 @@ fn without_the_device_the_uplink_is_a_packet_socket() {
         container.expect_interface();
         let line = agent.cable().unwrap_err().to_string();
         assert!(line.contains("two TAPs: /dev/net/tun: no such file"), "{line}");
-        assert_eq!(agent.bridge().unwrap().interfaces.len(), 2, "nothing is left of the cable");
+        assert_eq!(
+            agent.bridge().unwrap().interfaces.len(),
+            2,
+            "nothing is left of the cable"
+        );
     });
 }
 

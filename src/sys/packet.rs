@@ -36,9 +36,7 @@ pub fn open(ifindex: u32) -> Result<OwnedFd, PacketError> {
     if cfg!(target_endian = "big") {
         return Err(PacketError::BigEndian);
     }
-    // Without a protocol it hears nothing until it is bound, so that no other interface's frames are in its queue.
-    let kind = Type::RAW.nonblocking().cloexec();
-    let socket = Socket::new(Domain::PACKET, kind, None::<Protocol>).map_err(socket_error)?;
+    let socket = make()?;
     set(&socket, "an offload header", libc::PACKET_VNET_HDR)?;
     // What we send ourselves is not told to us in any case; this keeps out what the kernel says by itself (Linux 4.20).
     set(&socket, "to hear only what arrives", libc::PACKET_IGNORE_OUTGOING)?;
@@ -50,6 +48,17 @@ pub fn open(ifindex: u32) -> Result<OwnedFd, PacketError> {
     socket.set_send_buffer_size(BUFFER).map_err(refused("a send buffer"))?;
     bind(&socket, ifindex).map_err(refused("to bind to the interface"))?;
     Ok(socket.into())
+}
+
+/// Whether this machine has any, in the network namespace of this thread.
+pub fn probe() -> Result<(), PacketError> {
+    make().map(drop)
+}
+
+/// Without a protocol it hears nothing until it is bound, so that no other interface's frames are in its queue.
+fn make() -> Result<Socket, PacketError> {
+    let kind = Type::RAW.nonblocking().cloexec();
+    Socket::new(Domain::PACKET, kind, None::<Protocol>).map_err(socket_error)
 }
 
 fn socket_error(error: io::Error) -> PacketError {

@@ -38,11 +38,14 @@ impl Uplink for Packet {
     }
 
     fn recv(&self, frame: &mut [u8]) -> Result<(Offload, usize), FrameError> {
-        receive(&self.fd, frame).map_err(|error| match error {
+        let received = receive(&self.fd, frame);
+        if let Err(FrameError::Io(error)) = &received
+            && error.raw_os_error() == Some(libc::EINVAL)
+        {
             // virtio_net_hdr_from_skb() has no word for it: UDP superframes before Linux 6.2. The frame is gone.
-            FrameError::Io(error) if error.raw_os_error() == Some(libc::EINVAL) => FrameError::Indescribable,
-            error => error,
-        })
+            return Err(FrameError::Indescribable);
+        }
+        received
     }
 
     fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {

@@ -42,46 +42,46 @@ fn a_file_downloaded_through_a_published_port(host: &Host) -> Outcome {
 }
 
 fn out_to_a_slow_reader(host: &Host) -> Outcome {
-    out(host, "full", "slow")
+    out(host, "full", "slow", SIZE)
 }
 
 fn out_from_a_slow_writer(host: &Host) -> Outcome {
-    out(host, "slow", "full")
+    out(host, "slow", "full", SIZE)
 }
 
 fn in_to_a_slow_reader(host: &Host) -> Outcome {
-    into(host, "full", "slow")
+    into(host, "full", "slow", SIZE)
 }
 
 fn in_from_a_slow_writer(host: &Host) -> Outcome {
-    into(host, "slow", "full")
+    into(host, "slow", "full", SIZE)
 }
 
 /// The container dials and gives.
-fn out(host: &Host, writer: &str, reader: &str) -> Outcome {
-    let outside = host.outside_server("take", &format!("take listen 0.0.0.0 7000 {SIZE} {reader}"))?;
-    let give = host.peer(&format!("give connect {OUTSIDE} 7000 {SIZE} {writer}"));
+pub(crate) fn out(host: &Host, writer: &str, reader: &str, size: u64) -> Outcome {
+    let outside = host.outside_server("take", &format!("take listen 0.0.0.0 7000 {size} {reader}"))?;
+    let give = host.peer(&format!("give connect {OUTSIDE} 7000 {size} {writer}"));
     let inside = host.gangplank_start("give", &format!("run --rm -- {give}"))?;
-    same("digest", digest(inside, "gave")?, digest(outside, "took")?)
+    same("digest", digest(inside, "gave", size)?, digest(outside, "took", size)?)
 }
 
 /// The container dials and takes.
-fn into(host: &Host, writer: &str, reader: &str) -> Outcome {
-    let outside = host.outside_server("give", &format!("give listen 0.0.0.0 7000 {SIZE} {writer}"))?;
-    let take = host.peer(&format!("take connect {OUTSIDE} 7000 {SIZE} {reader}"));
+pub(crate) fn into(host: &Host, writer: &str, reader: &str, size: u64) -> Outcome {
+    let outside = host.outside_server("give", &format!("give listen 0.0.0.0 7000 {size} {writer}"))?;
+    let take = host.peer(&format!("take connect {OUTSIDE} 7000 {size} {reader}"));
     let inside = host.gangplank_start("take", &format!("run --rm -- {take}"))?;
-    same("digest", digest(inside, "took")?, digest(outside, "gave")?)
+    same("digest", digest(inside, "took", size)?, digest(outside, "gave", size)?)
 }
 
 /// Waits for the end of a peer: the digest of what it `gave` or `took`, the whole of it.
-fn digest(mut peer: Program, did: &str) -> Outcome<String> {
+fn digest(mut peer: Program, did: &str, size: u64) -> Outcome<String> {
     same("its exit code", peer.ends(LIMIT)?, 0)?;
     let said = peer.output()?;
     let line = said
         .lines()
-        .find_map(|line| line.strip_prefix(&format!("{did} {SIZE} ")));
+        .find_map(|line| line.strip_prefix(&format!("{did} {size} ")));
     let Some(digest) = line else {
-        fail!("no `{did} {SIZE}` in {said:?}")
+        fail!("no `{did} {size}` in {said:?}")
     };
     Ok(digest.to_owned())
 }

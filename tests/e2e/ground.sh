@@ -5,8 +5,9 @@
 #                             ├ 203.0.113.0/25 via 198.51.100.254, which answers no ARP (host unreachable after a while)
 #                             └ 203.0.113.128/25 unreachable (at once)
 #
-# Called with: the case's folder, and the uid of the user (0: a namespace nested in this one is to hold the user).
-work=$1 uid=$2
+# Called with: the case's folder, the uid of the user (0: a namespace nested in this one is to hold the user), and
+# `no-tun` where there is to be no /dev/net/tun.
+work=$1 uid=$2 tun=${3:-tun}
 
 ip link set lo up
 : >"$work/outside"
@@ -31,6 +32,10 @@ ip route add unreachable 203.0.113.128/25
 echo 'nameserver 127.0.0.53' >"$work/resolv.conf"
 chmod 644 "$work/resolv.conf"
 mount --bind "$work/resolv.conf" "$(realpath /etc/resolv.conf)"
+
+if [ "$tun" = no-tun ] && [ -d /dev/net ]; then
+    mount -t tmpfs -o mode=755 tmpfs /dev/net
+fi
 
 for folder in home tmp run; do
     mkdir -m 700 "$work/$folder"

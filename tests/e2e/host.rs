@@ -26,6 +26,8 @@ pub(crate) struct Host {
     /// How a command becomes the user's.
     user: Vec<String>,
     gangplank: PathBuf,
+    machine: Machine,
+    taps: bool,
     python: String,
     before: Footprint,
 }
@@ -41,12 +43,14 @@ impl Host {
             fs::write(work.join(name), text)?;
         }
         let root = maps_every_uid()?;
+        let machine = Machine::wanted()?;
         let mut ground = Command::new("sh");
         ground
             .arg("-eu")
             .arg(work.join("ground.sh"))
             .arg(work)
-            .arg(if root { UID } else { "0" });
+            .arg(if root { UID } else { "0" })
+            .args((machine == Machine::NoTun).then_some("no-tun"));
         finish(ground, LIMIT)?.ok()?;
         let Some(shared) = work.parent() else {
             fail!("a case's folder is in the shared one")
@@ -55,6 +59,8 @@ impl Host {
             work: work.to_owned(),
             user: become_user(root, work),
             gangplank: runner::binary(shared),
+            machine,
+            taps: false,
             python,
             before: Footprint::default(),
         };
@@ -77,7 +83,9 @@ impl Host {
 
     /// Runs `gangplank` in the background.
     pub(crate) fn gangplank_start(&self, name: &str, line: &str) -> Outcome<Program> {
-        self.user_start(name, &format!("{} {line}", self.gangplank.display()))
+        let mut command = self.as_user(&self.gangplank.to_string_lossy());
+        command.args(words(line));
+        Program::start(command, self.log(name))
     }
 
     /// Runs a program as the user on the host.
@@ -248,7 +256,11 @@ impl Host {
     /// A command of the user, in the environment of a fresh login.
     fn as_user(&self, program: &str) -> Command {
         let mut command = Command::new(&self.user[0]);
-        command.args(&self.user[1..]).arg("--").arg(program);
+        command.args(&self.user[1..]).arg("--");
+        if self.machine == Machine::PlainTap && self.gangplank == Path::new(program) {
+            command.args(words(&self.peer("without-offload-header")));
+        }
+        command.arg(program);
         self.surround(&mut command);
         command
     }
@@ -283,19 +295,48 @@ impl Host {
             .current_dir(self.home());
     }
 
-    /// The user has what `gangplank` says it needs: user namespaces and /dev/net/tun.
-    fn machine_allows_it(&self) -> Outcome {
+    /// Ends the case as impossible where there are no TAPs with offload headers: for cables, for one.
+    pub(crate) fn needs_taps(&self) -> Outcome {
+        if self.taps {
+            return Ok(());
+        }
+        Err(Trouble::Impossible(
+            "an unprivileged user can't have TAPs with offload headers here".to_owned(),
+        ))
+    }
+
+    /// The user has what `gangplank` can't do without; /dev/net/tun is looked for and may be missing.
+    fn machine_allows_it(&mut self) -> Outcome {
         if self.user("unshare --user --map-root-user --net true")?.code != 0 {
             return Err(Trouble::Impossible(
                 "an unprivileged user may not make user namespaces here".to_owned(),
             ));
         }
-        if self.user("sh -c 'exec 3<>/dev/net/tun'")?.code != 0 {
-            return Err(Trouble::Impossible(
-                "an unprivileged user may not open /dev/net/tun here".to_owned(),
-            ));
-        }
+        self.taps = self.machine != Machine::PlainTap && self.user("sh -c 'exec 3<>/dev/net/tun'")?.code == 0;
         Ok(())
+    }
+}
+
+/// What the machine lacks, so that `auto` finds another uplink: `GANGPLANK_E2E_UPLINK` is `tap` (nothing, the default),
+/// `tap-plain` or `packet`, and every case runs over that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// Nothing.
+    Whole,
+    /// Its TAPs know no offload headers.
+    PlainTap,
+    /// It has no /dev/net/tun.
+    NoTun,
+}
+
+impl Machine {
+    fn wanted() -> Outcome<Self> {
+        Ok(match std::env::var("GANGPLANK_E2E_UPLINK").as_deref() {
+            Err(_) | Ok("" | "auto" | "tap") => Self::Whole,
+            Ok("tap-plain") => Self::PlainTap,
+            Ok("packet") => Self::NoTun,
+            Ok(other) => fail!("GANGPLANK_E2E_UPLINK is {other}: write tap, tap-plain or packet"),
+        })
     }
 }
 

@@ -26,7 +26,7 @@ cases![
     a_client_that_resets_resets_the_container,
 ];
 
-fn curl_fetches_http_server_and_its_log_shows_the_client(host: &Host) -> Outcome {
+pub(crate) fn curl_fetches_http_server_and_its_log_shows_the_client(host: &Host) -> Outcome {
     web(host, "-p 8080:80")?;
     let page = host
         .outside(&format!(
@@ -46,7 +46,7 @@ fn a_loopback_client_appears_as_the_gateway(host: &Host) -> Outcome {
     host.logged("web", "GET /from-six")
 }
 
-fn published_udp_keeps_the_clients_address(host: &Host) -> Outcome {
+pub(crate) fn published_udp_keeps_the_clients_address(host: &Host) -> Outcome {
     host.container("-p 9000:9001/udp", "echo", &host.peer("udp-echo 0.0.0.0 9001"), "ready")?;
     let said = host
         .outside(&host.peer(&format!("udp-ask {CLIENT} 4567 {HOST} 9000")))?

@@ -41,6 +41,7 @@ mod requests;
 mod scale;
 mod terminal;
 mod tour;
+mod uplinks;
 
 use std::process::ExitCode;
 
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
 fn all() -> Vec<Case> {
     [
         bulk::CASES,
+        uplinks::CASES,
         scale::CASES,
         ground::CASES,
         tour::CASES,

@@ -13,14 +13,14 @@ cases![
     dns_option_names_another_resolver,
 ];
 
-fn getent_over_udp(host: &Host) -> Outcome {
+pub(crate) fn getent_over_udp(host: &Host) -> Outcome {
     let resolver = host.host_server("resolver", "dns-server 127.0.0.53")?;
     let said = host.gangplank("run --rm -- getent ahostsv4 www.example.test")?.ok()?;
     contains("getent", &said, "192.0.2.7")?;
     resolver.says("udp www.example.test 1")
 }
 
-fn getent_over_tcp(host: &Host) -> Outcome {
+pub(crate) fn getent_over_tcp(host: &Host) -> Outcome {
     let resolver = host.host_server("resolver", "dns-server 127.0.0.53")?;
     let said = host
         .gangplank("run --rm -e RES_OPTIONS=use-vc -- getent ahostsv4 tcp.example.test")?

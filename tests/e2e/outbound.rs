@@ -22,7 +22,7 @@ cases![
     a_dead_hop_does_not_answer_pings,
 ];
 
-fn tcp_reaches_the_outside_from_the_hosts_address(host: &Host) -> Outcome {
+pub(crate) fn tcp_reaches_the_outside_from_the_hosts_address(host: &Host) -> Outcome {
     let server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     same(
         "answer",
@@ -32,7 +32,7 @@ fn tcp_reaches_the_outside_from_the_hosts_address(host: &Host) -> Outcome {
     server.says(&format!("peer {HOST} "))
 }
 
-fn connection_refused_within_50_ms(host: &Host) -> Outcome {
+pub(crate) fn connection_refused_within_50_ms(host: &Host) -> Outcome {
     host.gangplank("run -d --name client -- sleep 100")?.ok()?;
     let mut times = Vec::new();
     // The bound is the product's; a machine busy with other tests may miss it twice.
@@ -74,7 +74,7 @@ fn a_silent_host_is_not_answered_for(host: &Host) -> Outcome {
     contains("silence", &inside(host, "connect 192.0.2.1 80 2")?, "timeout")
 }
 
-fn half_close_send_then_read_the_answer(host: &Host) -> Outcome {
+pub(crate) fn half_close_send_then_read_the_answer(host: &Host) -> Outcome {
     let _server = host.outside_server("digest", "digest-server 0.0.0.0 7000")?;
     contains(
         "answer",
@@ -90,7 +90,7 @@ fn half_close_read_to_the_end_then_send(host: &Host) -> Outcome {
     server.says("received 3000000")
 }
 
-fn a_reset_stays_a_reset(host: &Host) -> Outcome {
+pub(crate) fn a_reset_stays_a_reset(host: &Host) -> Outcome {
     let _server = host.outside_server("reset", "reset-server 0.0.0.0 7000")?;
     same(
         "in",
@@ -111,7 +111,7 @@ fn two_hundred_connections_at_once(host: &Host) -> Outcome {
     )
 }
 
-fn udp_echo_out(host: &Host) -> Outcome {
+pub(crate) fn udp_echo_out(host: &Host) -> Outcome {
     let server = host.outside_server("echo", "udp-echo 0.0.0.0 9000")?;
     let said = inside(host, &format!("udp-ask 0.0.0.0 5000 {OUTSIDE} 9000"))?;
     // 4 bytes, none, 1400 and 1472, which is all that a frame holds.
@@ -152,7 +152,7 @@ fn two_servers_see_one_host_port(host: &Host) -> Outcome {
     same("the second sees the same", second, first)
 }
 
-fn ping_reaches_the_outside(host: &Host) -> Outcome {
+pub(crate) fn ping_reaches_the_outside(host: &Host) -> Outcome {
     let said = host
         .gangplank(&format!("run --rm -- ping -n -c 3 -i 0.2 -W 3 {OUTSIDE}"))?
         .ok()?;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::verdict::{Outcome, fail};
+use crate::verdict::{Outcome, Trouble, fail};
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -40,6 +40,14 @@ impl Ran {
             );
         }
         Ok(self)
+    }
+
+    /// Ends the case as impossible, for this reason, unless it went well.
+    pub(crate) fn possible(self, reason: &str) -> Outcome {
+        if self.code == 0 {
+            return Ok(());
+        }
+        Err(Trouble::Impossible(format!("{reason}: {}", self.stderr.trim())))
     }
 
     /// Checks a refusal: exit code 1, nothing on standard output, one line on standard error with all of `parts` in it.

@@ -25,7 +25,6 @@ cases![
     a_malformed_spec,
     a_template_with_an_error,
     user_namespaces_forbidden,
-    no_tun_device,
     a_runtime_folder_of_another_user,
     a_runtime_folder_open_to_others,
 ];
@@ -261,19 +260,6 @@ fn user_namespaces_forbidden(host: &Host) -> Outcome {
     let script = format!("{forbid} && exec {} up", host.binary());
     host.user(&format!("unshare --user --map-root-user sh -c '{script}'"))?
         .refused(&["user.max_user_namespaces"])
-}
-
-fn no_tun_device(host: &Host) -> Outcome {
-    let closed = host.folder().join("no-tun");
-    fs::write(&closed, "")?;
-    host.root(&format!("chmod 0 {}", closed.display()))?.ok()?;
-    host.root(&format!("mount --bind {} /dev/net/tun", closed.display()))?
-        .ok()?;
-    let up = host.gangplank("up --uplink tap");
-    let doctor = host.gangplank("doctor");
-    host.root("umount /dev/net/tun")?.ok()?;
-    up?.refused(&["/dev/net/tun"])?;
-    contains("doctor", &doctor?.stdout, "/dev/net/tun")
 }
 
 fn a_runtime_folder_of_another_user(host: &Host) -> Outcome {

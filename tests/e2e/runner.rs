@@ -107,7 +107,10 @@ fn play(name: &str, shared: &Path) -> Result<Completion, Failed> {
     let work = tempfile::Builder::new().prefix("case-").tempdir_in(shared)?;
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755))?;
     let transcript = work.path().join(TRANSCRIPT);
-    let limit = if name.starts_with("bulk::") || name.starts_with("scale::") {
+    let limit = if ["bulk::", "scale::", "uplinks::"]
+        .iter()
+        .any(|long| name.starts_with(long))
+    {
         LONG_LIMIT
     } else {
         LIMIT

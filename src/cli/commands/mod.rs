@@ -46,7 +46,8 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, Failed> {
         Command::Inspect(inspect) => look::inspect(&session, inspect),
         Command::Doctor(doctor) => look::doctor(doctor),
         Command::ProbeNamespaces => match doctor::probe_namespaces() {
-            Ok(()) => Ok(ExitCode::SUCCESS),
+            Ok(Ok(())) => Ok(ExitCode::SUCCESS),
+            Ok(Err(refused)) => print(refused).map(|()| ExitCode::SUCCESS),
             Err(error) => Err(Failed::said(error)),
         },
         Command::Demo => super::demo::run(),

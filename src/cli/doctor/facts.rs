@@ -8,7 +8,7 @@ use std::str::FromStr;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Uid, User, getegid, getgroups, getuid};
 
-use super::probe;
+use super::probe::{self, Probed};
 
 /// A machine as one user sees it. What cannot be read is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Facts {
     pub namespaces: Result<(), String>,
     /// What opening /dev/net/tun led to.
     pub tun: Result<(), OpenFailure>,
+    /// What making a packet socket in the namespaces led to.
+    pub packet: Result<(), String>,
     /// net.ipv4.ping_group_range.
     pub ping_group_range: Option<(u32, u32)>,
     /// net.ipv4.ip_unprivileged_port_start.
@@ -74,14 +76,16 @@ impl Facts {
     /// Looks at the machine.
     pub fn read() -> Self {
         let uid = getuid();
+        let Probed { namespaces, packet } = probe::in_a_child();
         Self {
             uid: uid.as_raw(),
             groups: groups(),
             max_user_namespaces: sysctl("user/max_user_namespaces"),
             unprivileged_userns_clone: sysctl("kernel/unprivileged_userns_clone"),
             apparmor_restricts_userns: sysctl("kernel/apparmor_restrict_unprivileged_userns"),
-            namespaces: probe::in_a_child(),
+            namespaces,
             tun: open_tun(),
+            packet,
             ping_group_range: sysctl_pair("net/ipv4/ping_group_range"),
             unprivileged_port_start: sysctl("net/ipv4/ip_unprivileged_port_start"),
             local_port_range: sysctl_pair("net/ipv4/ip_local_port_range"),

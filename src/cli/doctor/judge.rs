@@ -60,8 +60,22 @@ fn tun(facts: &Facts) -> Check {
         Err(OpenFailure::NotPermitted) => ("may not be opened".to_owned(), Some("sudo chmod 0666 /dev/net/tun")),
         Err(OpenFailure::Other(words)) => (format!("cannot be opened: {words}"), None),
     };
-    let meaning = format!("{problem}: containers have no way out and no published ports");
-    forbidden(name, meaning, fix.map(str::to_owned))
+    let fix = fix.map(str::to_owned);
+    match &facts.packet {
+        Ok(()) => limited(
+            name,
+            format!(
+                "{problem}: the uplink is packet, and namespaces of other user namespaces (unshare -r, podman) can't be \
+                 attached"
+            ),
+            fix,
+        ),
+        Err(reason) => forbidden(
+            name,
+            format!("{problem}, and {reason}: containers have no way out and no published ports"),
+            fix,
+        ),
+    }
 }
 
 fn runtime_dir(facts: &Facts) -> Check {
@@ -246,6 +260,7 @@ mod tests {
             apparmor_restricts_userns: None,
             namespaces: Ok(()),
             tun: Ok(()),
+            packet: Ok(()),
             ping_group_range: Some((0, 2_147_483_647)),
             unprivileged_port_start: Some(80),
             local_port_range: Some((32768, 60999)),
@@ -323,8 +338,15 @@ mod tests {
             (OpenFailure::NotPermitted, "sudo chmod 0666 /dev/net/tun"),
             (OpenFailure::Other("I/O error".into()), ""),
         ] {
-            let found = check("/dev/net/tun", |facts| facts.tun = Err(failure));
+            let found = check("/dev/net/tun", |facts| facts.tun = Err(failure.clone()));
+            assert_eq!((found.0, found.2.as_str()), (State::Limited, fix));
+            assert!(found.1.contains("the uplink is packet"), "{}", found.1);
+            let found = check("/dev/net/tun", |facts| {
+                facts.tun = Err(failure);
+                facts.packet = Err("packet sockets: permission denied".into());
+            });
             assert_eq!((found.0, found.2.as_str()), (State::Forbidden, fix));
+            assert!(found.1.contains("packet sockets: permission denied"), "{}", found.1);
         }
     }
 

@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
+use crate::sys::packet::{self, PacketError};
+
 /// What kept us from namespaces.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -25,8 +27,18 @@ pub enum ProbeError {
     Network(Errno),
 }
 
-/// `probe-namespaces`: makes a user namespace and in it a network namespace, for this process, which must have one thread.
-pub fn probe_namespaces() -> Result<(), ProbeError> {
+/// What the attempt led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Probed {
+    /// Making a user and a network namespace.
+    pub(super) namespaces: Result<(), String>,
+    /// Making a packet socket in them; fine as long as they could not be made.
+    pub(super) packet: Result<(), String>,
+}
+
+/// `probe-namespaces`: makes a user namespace and in it a network namespace, for this process, which must have one
+/// thread; then tries what the uplink `packet` needs there.
+pub fn probe_namespaces() -> Result<Result<(), PacketError>, ProbeError> {
     let (uid, gid) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER).map_err(ProbeError::User)?;
     for (file, text) in [
@@ -36,20 +48,25 @@ pub fn probe_namespaces() -> Result<(), ProbeError> {
     ] {
         std::fs::write(format!("/proc/self/{file}"), text).map_err(ProbeError::Mapping)?;
     }
-    unshare(CloneFlags::CLONE_NEWNET).map_err(ProbeError::Network)
+    unshare(CloneFlags::CLONE_NEWNET).map_err(ProbeError::Network)?;
+    Ok(packet::probe())
 }
 
-/// Runs the probe; the error is its words.
-pub(super) fn in_a_child() -> Result<(), String> {
+/// Runs the probe; the errors are its words: of namespaces on stderr, of packet sockets on stdout.
+pub(super) fn in_a_child() -> Probed {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("gangplank").arg("probe-namespaces").stdin(Stdio::null());
-    let output = command
-        .output()
-        .map_err(|error| format!("the attempt could not be started: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
+    let (namespaces, packet) = match command.output() {
+        Err(error) => (Err(format!("the attempt could not be started: {error}")), Ok(())),
+        Ok(output) if !output.status.success() => (Err(first_line(&output.stderr)), Ok(())),
+        Ok(output) if !output.stdout.is_empty() => (Ok(()), Err(first_line(&output.stdout))),
+        Ok(_) => (Ok(()), Ok(())),
+    };
+    Probed { namespaces, packet }
+}
+
+fn first_line(output: &[u8]) -> String {
+    let words = String::from_utf8_lossy(output);
     let line = words.lines().next().unwrap_or_default();
-    Err(line.strip_prefix("Error: ").unwrap_or(line).to_owned())
+    line.strip_prefix("Error: ").unwrap_or(line).to_owned()
 }

@@ -164,7 +164,13 @@ impl Driver {
                     self.link.readable = false;
                     self.stopping = true;
                 }
-                Err(error) => tracing::debug!(%error, "frame of the bridge dropped"),
+                Err(
+                    error @ (FrameError::BadHeader(_)
+                    | FrameError::Truncated
+                    | FrameError::Indescribable
+                    | FrameError::NotWhole
+                    | FrameError::NoBuffers),
+                ) => tracing::debug!(%error, "frame of the bridge dropped"),
             }
         }
     }
