@@ -39,6 +39,8 @@ pub(super) struct Flow {
     pub(super) queued: bool,
     /// The slot of its deadline.
     pub(super) armed: Option<Instant>,
+    /// The slot of the next look at its rings.
+    pub(super) look: Option<Instant>,
 }
 
 /// How far a flow is.
@@ -101,6 +103,7 @@ impl Flows {
             phase,
             queued: false,
             armed: None,
+            look: None,
         });
         self.index.insert(tuple, id);
         Some(id)

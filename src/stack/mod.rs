@@ -24,6 +24,11 @@
 //! Towards the container, smoltcp builds superframes: the kernel at the other end of the uplink cuts them to the real
 //! segment size and completes their checksums. Without such an uplink it builds plain segments.
 //!
+//! # Memory
+//!
+//! A flow's rings are as large as its speed wants and cost what it moves (`rings`): their pages come with the first byte,
+//! go when the flow rests, and pass from one flow to the next. Where they lie is the shell's business ([`RingMemory`]).
+//!
 //! # Fairness and bounds
 //!
 //! Flows that may have something to send stand in one queue and get a frame each in turn, after the control queue. Each
@@ -44,6 +49,7 @@ mod guard;
 mod icmp;
 mod offload;
 mod random;
+mod rings;
 mod segment;
 mod space;
 mod tcp;
@@ -54,6 +60,7 @@ mod udp;
 pub use counters::{Counters, Discard};
 pub use engine::Engine;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
+pub use rings::{Ring, RingId, RingMemory};
 pub use types::{
     Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, FlowId, Limits, MappingId, Passage,
     Payload, PublishId, Refusal, Target, Transmit, Unreachable, UplinkCapabilities,

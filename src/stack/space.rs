@@ -23,6 +23,8 @@ pub(super) struct Space {
     pub(super) peer_shift: u32,
     /// The container's initial sequence number.
     pub(super) peer_initial: u32,
+    /// The highest sequence number received with payload, plus one.
+    furthest: u32,
     /// Bytes given to the host.
     pub(super) drained: u32,
     /// Something was sent already, so the fields above count.
@@ -33,6 +35,7 @@ impl Space {
     /// Takes over what the container's SYN says about its side; `ring` is our own side's ring in bytes.
     pub(super) fn meet(&mut self, syn: &Segment, ring: usize) {
         self.peer_initial = syn.seq;
+        self.furthest = syn.seq.wrapping_add(1);
         if let Some(scale) = syn.scale {
             let bits = usize::BITS - ring.leading_zeros();
             self.shift = bits.saturating_sub(u16::BITS);
@@ -40,12 +43,22 @@ impl Space {
         }
     }
 
-    /// Reads the acknowledgement of a segment that was shown to smoltcp.
+    /// Reads a segment that was shown to smoltcp.
     pub(super) fn note_received(&mut self, segment: &Segment) {
         let (acked, sent) = (self.acked, self.sent);
         if let Some(ack) = segment.ack.filter(|ack| before(acked, *ack) && !before(sent, *ack)) {
             self.acked = ack;
         }
+        let end = segment.end().wrapping_sub(u32::from(segment.fin));
+        if segment.len > 0 && before(self.furthest, end) {
+            self.furthest = end;
+        }
+    }
+
+    /// Whether something was received that lies beyond `next`, the next byte in order. smoltcp may not have kept it, but
+    /// then it comes again.
+    pub(super) fn has_gap(&self, next: u32) -> bool {
+        before(next, self.furthest)
     }
 
     /// Reads an IPv4 packet of smoltcp's.

@@ -1,4 +1,4 @@
-//! One TCP connection to a container: a smoltcp interface, a socket set and a socket for this flow alone.
+//! One TCP connection to a container: a smoltcp interface for this flow alone, and a socket that it has while it lasts.
 //!
 //! smoltcp walks all sockets of an interface for every packet, so each flow has an interface of its own and is found by
 //! our table. `Medium::Ip` over a wire of one packet; the interface has *our* address of the flow with a prefix of length
@@ -13,22 +13,22 @@
 
 use std::fmt;
 
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::iface::{Config, Interface};
+use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr, TcpControl};
 
 use super::device::{Abilities, Emitted, OnePacket};
 use super::flow::{Held, LastAck, Tuple};
 use super::frame::IPV4_HEADER;
+use super::rings::{RingedSocket, Sockets};
 use super::segment::{BARE_PACKET, Reply, Segment, wire_endpoint};
 use super::space::Space;
 
 /// The connection.
 pub(super) struct Connection {
     interface: Interface,
-    sockets: SocketSet<'static>,
-    handle: SocketHandle,
+    socket: RingedSocket,
     abilities: Abilities,
     tuple: Tuple,
     /// What the shell has been told and has told us.
@@ -59,52 +59,67 @@ pub(super) struct Told {
 }
 
 impl Connection {
-    /// Takes up the held SYN of the container: the answer leaves with the next transmission.
-    pub(super) fn answer(now: Instant, tuple: &Tuple, held: &Held, set_up: SetUp) -> Option<Self> {
-        let mut connection = Self::new(now, tuple, set_up)?;
-        connection.told.outbound = true;
-        connection.socket().listen(wire_endpoint(tuple.our)).ok()?;
-        let ring = connection.socket_ref().recv_capacity();
-        connection.space.meet(&held.segment, ring);
-        connection.receive(now, &held.segment, &held.syn, &mut [0; REPLY_ROOM]);
-        (connection.state() == State::SynReceived).then_some(connection)
-    }
-
-    /// Calls the container: the SYN leaves with the next transmission.
-    pub(super) fn call(now: Instant, tuple: &Tuple, set_up: SetUp) -> Option<Self> {
-        let mut connection = Self::new(now, tuple, set_up)?;
-        let Self {
-            interface,
-            sockets,
-            handle,
-            ..
-        } = &mut connection;
-        let socket = sockets.get_mut::<Socket<'_>>(*handle);
-        let (our, endpoint) = (wire_endpoint(tuple.our), wire_endpoint(tuple.endpoint));
-        socket.connect(interface.context(), endpoint, our).ok()?;
-        Some(connection)
-    }
-
-    fn new(now: Instant, tuple: &Tuple, set_up: SetUp) -> Option<Self> {
-        let SetUp { abilities, ring, seed } = set_up;
+    /// A connection that neither answers nor calls yet.
+    pub(super) fn new(now: Instant, tuple: &Tuple, set_up: SetUp) -> Self {
+        let SetUp {
+            abilities,
+            seed,
+            socket,
+        } = set_up;
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut OnePacket::new(abilities, None, &mut []), now);
-        let mut placed = false;
-        interface.update_ip_addrs(|own| placed = own.push(IpCidr::new(tuple.our.ip().into(), 0)).is_ok());
-        let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let handle = sockets.add(socket(ring));
-        let (told, space) = (Told::default(), Space::default());
-        placed.then_some(Self {
+        // There is room for one address, and it was empty: without it, neither `answer` nor `call` would succeed.
+        interface.update_ip_addrs(|own| own.extend([IpCidr::new(tuple.our.ip().into(), 0)]));
+        Self {
             interface,
-            sockets,
-            handle,
+            socket,
             abilities,
             tuple: *tuple,
-            told,
-            space,
+            told: Told::default(),
+            space: Space::default(),
             progress: now,
-        })
+        }
+    }
+
+    /// Takes up the held SYN of the container: the answer leaves with the next transmission. Whether that can be.
+    pub(super) fn answer(&mut self, now: Instant, held: &Held) -> bool {
+        self.told.outbound = true;
+        let our = wire_endpoint(self.tuple.our);
+        if self.socket.get_mut().listen(our).is_err() {
+            return false;
+        }
+        let ring = self.socket.get().recv_capacity();
+        self.space.meet(&held.segment, ring);
+        self.receive(now, &held.segment, &held.syn, &mut [0; REPLY_ROOM]);
+        self.state() == State::SynReceived
+    }
+
+    /// Calls the container: the SYN leaves with the next transmission. Whether that can be.
+    pub(super) fn call(&mut self) -> bool {
+        let (our, endpoint) = (wire_endpoint(self.tuple.our), wire_endpoint(self.tuple.endpoint));
+        let socket = self.socket.get_mut();
+        socket.connect(self.interface.context(), endpoint, our).is_ok()
+    }
+
+    /// The connection is over: its socket may serve another.
+    pub(super) fn into_socket(self) -> RingedSocket {
+        self.socket
+    }
+
+    /// Gives back the pages of rings that are empty and carry little. Whether there is reason to look again although
+    /// nothing happens.
+    pub(super) fn look_at_rings(&mut self, sockets: &mut Sockets) -> bool {
+        let inward_empty = self.readable() == 0 && !self.space.has_gap(self.next_expected());
+        let outward_empty = self.socket_ref().send_queue() == 0;
+        let inward = sockets.look_at(&mut self.socket.inward, inward_empty);
+        let outward = sockets.look_at(&mut self.socket.outward, outward_empty);
+        inward || outward
+    }
+
+    /// Some pages of its rings are its own.
+    pub(super) fn has_pages(&self) -> bool {
+        self.socket.has_pages()
     }
 
     /// Shows one packet to smoltcp; an immediate answer is written to `reply`, its length is returned.
@@ -117,12 +132,13 @@ impl Connection {
     ) -> Option<Emitted> {
         let before_it = self.state();
         let mut wire = OnePacket::new(self.abilities, Some(packet), reply);
-        self.interface.poll_ingress_single(now, &mut wire, &mut self.sockets);
+        self.interface.poll_ingress_single(now, &mut wire, &mut self.socket.set);
         let emitted = wire.emitted();
         if let Some(emitted) = emitted {
             self.space.note_sent(&reply[..emitted.len]);
         }
         self.progress = now;
+        self.socket.inward.note_written(segment.len as usize);
         if before_it == State::SynSent && self.state() != State::SynSent {
             self.space.meet(segment, self.socket_ref().recv_capacity());
         }
@@ -142,7 +158,7 @@ impl Connection {
         };
         provocation.write_from_endpoint(&self.tuple, &mut packet)?;
         let mut wire = OnePacket::new(self.abilities, Some(&packet), reply);
-        self.interface.poll_ingress_single(now, &mut wire, &mut self.sockets);
+        self.interface.poll_ingress_single(now, &mut wire, &mut self.socket.set);
         let emitted = wire.emitted()?;
         self.space.note_sent(&reply[..emitted.len]);
         Some(emitted)
@@ -154,7 +170,7 @@ impl Connection {
             return None;
         }
         let mut wire = OnePacket::new(self.abilities, None, out);
-        self.interface.poll_egress(now, &mut wire, &mut self.sockets);
+        self.interface.poll_egress(now, &mut wire, &mut self.socket.set);
         let emitted = wire.emitted()?;
         self.space.note_sent(&out[..emitted.len]);
         Some(emitted)
@@ -165,10 +181,10 @@ impl Connection {
         if self.rests() {
             return None;
         }
-        let mut wanted = self.interface.poll_at(now, &self.sockets);
+        let mut wanted = self.interface.poll_at(now, &self.socket.set);
         if wanted.is_none() && self.is_established() && self.socket_ref().send_queue() > 0 {
             self.remind(now);
-            wanted = self.interface.poll_at(now, &self.sockets);
+            wanted = self.interface.poll_at(now, &self.socket.set);
         }
         // smoltcp was run a moment ago: should it want to be run at once although it had nothing to send, it must wait.
         let wanted = wanted.map(|at| at.max(now + SHORTEST_WAIT));
@@ -189,7 +205,7 @@ impl Connection {
         if acknowledgement.write_from_endpoint(&self.tuple, &mut packet).is_some() {
             let mut nothing = [0; REPLY_ROOM];
             let mut wire = OnePacket::new(self.abilities, Some(&packet), &mut nothing);
-            self.interface.poll_ingress_single(now, &mut wire, &mut self.sockets);
+            self.interface.poll_ingress_single(now, &mut wire, &mut self.socket.set);
         }
     }
 
@@ -243,6 +259,7 @@ impl Connection {
         if was_empty {
             self.progress = now;
         }
+        self.socket.outward.note_written(filled.unwrap_or(0));
         filled.ok()
     }
 
@@ -334,11 +351,11 @@ impl Connection {
     }
 
     fn socket(&mut self) -> &mut Socket<'static> {
-        self.sockets.get_mut(self.handle)
+        self.socket.get_mut()
     }
 
     fn socket_ref(&self) -> &Socket<'static> {
-        self.sockets.get(self.handle)
+        self.socket.get()
     }
 }
 
@@ -352,13 +369,13 @@ impl fmt::Debug for Connection {
 }
 
 /// What a connection is made with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct SetUp {
     pub(super) abilities: Abilities,
-    /// Bytes of each ring.
-    pub(super) ring: usize,
     /// Gives the initial sequence number.
     pub(super) seed: u64,
+    /// Closed.
+    pub(super) socket: RingedSocket,
 }
 
 /// What became of bytes that were lent.
@@ -367,19 +384,6 @@ pub(super) struct Taken {
     pub(super) taken: usize,
     /// All that was lent was taken: the host's socket was not full.
     pub(super) whole: bool,
-}
-
-/// A socket that speaks at once: no Nagle, no delayed ACK, since every batch ends in one turn of each flow anyway.
-fn socket(ring: usize) -> Socket<'static> {
-    let mut socket = Socket::new(ring_of(ring), ring_of(ring));
-    socket.set_nagle_enabled(false);
-    socket.set_ack_delay(None);
-    socket
-}
-
-/// The only place where rings come from.
-fn ring_of(bytes: usize) -> SocketBuffer<'static> {
-    SocketBuffer::new(vec![0; bytes])
 }
 
 /// Bytes for an immediate answer of smoltcp's: headers with the largest set of options, never payload.

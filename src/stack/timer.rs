@@ -15,6 +15,8 @@ use super::types::{EchoId, FlowId, MappingId};
 pub(super) enum Deadline {
     /// A flow's retransmission, probe or end of patience.
     Flow(FlowId),
+    /// The next look at a flow's rings.
+    Look(FlowId),
     /// The oldest entry in TIME-WAIT.
     TimeWait,
     /// A UDP mapping's idle time.

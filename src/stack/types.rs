@@ -292,6 +292,9 @@ pub enum Refusal {
     /// The flow table is full.
     #[error("too many flows")]
     Full,
+    /// The flow's rings can't be had.
+    #[error("no memory for another flow")]
+    NoMemory,
 }
 
 /// One frame for the uplink, written into the caller's buffer.

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod mapping;
 pub mod namespace;
 pub mod packet;
 pub mod pidfd;

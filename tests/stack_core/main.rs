@@ -16,6 +16,7 @@ mod handshake;
 mod hostile;
 mod neighbours;
 mod net;
+mod rings;
 mod scale;
 mod sim;
 mod stream;

@@ -1,11 +1,14 @@
 //! A bridge without a kernel: an engine, a clock that is set by hand, and frames written and read by hand.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex};
 
 use gangplank::policy::HostAccess;
 use gangplank::stack::{
-    Action, Attachment, Config, Engine, FlowId, Offload, Passage, Target, Transmit, UplinkCapabilities,
+    Action, Attachment, Config, Engine, FlowId, Offload, Passage, Ring, RingId, RingMemory, Target, Transmit,
+    UplinkCapabilities,
 };
+use gangplank::sys::mapping::Mappings;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
@@ -41,7 +44,54 @@ pub(crate) const CLIENT_ISN: u32 = 0xffff_fff0;
 pub(crate) struct Net {
     pub(crate) engine: Engine,
     pub(crate) now: Instant,
+    pub(crate) rings: Rings,
     out: Vec<u8>,
+}
+
+/// What the engine has asked of the memory for its rings.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) reserved: usize,
+    pub(crate) given_back: Vec<RingId>,
+    /// There is no more room.
+    pub(crate) full: bool,
+}
+
+/// Real memory, which forgets what was in a ring that is given back; and a ledger of it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Rings {
+    mappings: Arc<Mutex<Mappings>>,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Rings {
+    pub(crate) fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap()
+    }
+
+    pub(crate) fn reserved(&self) -> usize {
+        self.ledger().reserved
+    }
+
+    /// How many were given back since the last question.
+    pub(crate) fn given_back(&self) -> usize {
+        std::mem::take(&mut self.ledger().given_back).len()
+    }
+}
+
+impl RingMemory for Rings {
+    fn reserve(&mut self, bytes: usize) -> Option<[Ring; 2]> {
+        let mut ledger = self.ledger();
+        ledger.reserved += if ledger.full { 0 } else { 2 };
+        let room = !ledger.full;
+        drop(ledger);
+        room.then(|| self.mappings.lock().unwrap().reserve(bytes))?
+    }
+
+    fn give_back(&mut self, ring: RingId) {
+        self.ledger().given_back.push(ring);
+        self.mappings.lock().unwrap().give_back(ring);
+    }
 }
 
 impl Net {
@@ -53,7 +103,8 @@ impl Net {
         let mut config = Config::new(GATEWAY_MAC, GATEWAY, 16, 1500, HostAccess::None, PLAIN);
         config.tcp_ring = 65536;
         change(&mut config);
-        let mut engine = Engine::new(config, [1, 2, 3, 4]);
+        let rings = Rings::default();
+        let mut engine = Engine::new(config, Box::new(rings.clone()), [1, 2, 3, 4]);
         engine.attach(Attachment {
             mac: MAC,
             address: ADDRESS.into(),
@@ -65,6 +116,7 @@ impl Net {
         Self {
             engine,
             now: Instant::from_secs(1000),
+            rings,
             out: vec![0; 65536],
         }
     }

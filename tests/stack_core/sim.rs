@@ -110,6 +110,12 @@ impl Sim {
         self.container.finishes = true;
     }
 
+    /// Both go on speaking.
+    pub(crate) fn say(&mut self, from_host: &[u8], from_container: &[u8]) {
+        self.to_send.extend(from_host);
+        self.container.to_send.extend(from_container);
+    }
+
     pub(crate) fn container_received(&self) -> &[u8] {
         &self.container.received
     }

@@ -28,6 +28,7 @@ use smoltcp::time::Instant;
 
 use crate::stack::{Config, Engine, Passage};
 use crate::sys::clock;
+use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
 
 pub use command::{Command, DriverHandle, Event, Events};
@@ -51,7 +52,7 @@ pub fn spawn(config: Config, seed: [u64; 4], uplink: Box<dyn Uplink>, events: Ev
     let driver = Driver {
         poll,
         link: Link::new(uplink),
-        engine: Engine::new(config, seed),
+        engine: Engine::new(config, Box::new(Mappings::default()), seed),
         flows: Flows::default(),
         datagrams: Datagrams::default(),
         frame: vec![0; FRAME_BYTES].into_boxed_slice(),

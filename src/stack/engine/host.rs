@@ -26,7 +26,11 @@ impl Engine {
             our,
         };
         let set_up = self.set_up(self.config.mtu.saturating_sub(TCP_IPV4_HEADERS));
-        let connection = Connection::call(now, &tuple, set_up).ok_or(Refusal::NoPort)?;
+        let mut connection = Connection::new(now, &tuple, set_up.ok_or(Refusal::NoMemory)?);
+        if !connection.call() {
+            self.sockets.put_back(connection.into_socket());
+            return Err(Refusal::NoPort);
+        }
         self.time_wait.remove(&tuple);
         let phase = Phase::Open(Box::new(connection));
         let id = self.flows.insert(tuple, mac, phase).ok_or(Refusal::Full)?;
@@ -47,16 +51,18 @@ impl Engine {
             return;
         };
         let (tuple, mss) = (*tuple, held.mss);
-        let set_up = self.set_up(mss);
+        let Some(set_up) = self.set_up(mss) else {
+            return self.refused(now, flow, Unreachable::Exhausted);
+        };
+        let mut connection = Connection::new(now, &tuple, set_up);
         let Some(Flow { phase, .. }) = self.flows.get_mut(flow) else {
             return;
         };
-        let Phase::Held(held) = phase else {
-            return;
-        };
-        let Some(connection) = Connection::answer(now, &tuple, held, set_up) else {
+        let answered = matches!(phase, Phase::Held(held) if connection.answer(now, held));
+        if !answered {
+            self.sockets.put_back(connection.into_socket());
             return self.refused(now, flow, Unreachable::Exhausted);
-        };
+        }
         *phase = Phase::Open(Box::new(connection));
         self.count_flow(tuple.endpoint.ip(), 0, -1);
         self.settle(now, flow);

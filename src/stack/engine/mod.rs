@@ -33,6 +33,7 @@ use crate::stack::flow::{Flows, TimeWait};
 use crate::stack::frame::{MAX_FRAME, Packet, ethernet};
 use crate::stack::icmp::{IcmpError, Way, may_be_reported};
 use crate::stack::random::Random;
+use crate::stack::rings::{RingMemory, Sockets};
 use crate::stack::timer::{Deadline, Timers};
 use crate::stack::types::{Action, Attachment, Config, EchoId, FlowId, MappingId, Passage, Transmit, Unreachable};
 use crate::stack::udp::{Client, ClientKey, Mapping};
@@ -44,6 +45,7 @@ pub struct Engine {
     containers: Containers,
     flows: Flows,
     time_wait: TimeWait,
+    sockets: Sockets,
     mappings: Associations<SocketAddr, Mapping>,
     clients: Associations<ClientKey, Client>,
     client_index: HashMap<Client, u32, RandomState>,
@@ -60,8 +62,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// `seed` keys the hash tables, sequence numbers and ids.
-    pub fn new(config: Config, seed: [u64; 4]) -> Self {
+    /// `memory` is where the rings of TCP flows lie; `seed` keys the hash tables, sequence numbers and ids.
+    pub fn new(config: Config, memory: Box<dyn RingMemory>, seed: [u64; 4]) -> Self {
         let mut random = Random::new(seed);
         let config = Config {
             mtu: config.mtu.max(SMALLEST_MTU),
@@ -73,6 +75,7 @@ impl Engine {
             containers: Containers::new(random.hash_key()),
             flows: Flows::new(random.hash_key()),
             time_wait: TimeWait::new(random.hash_key()),
+            sockets: Sockets::new(memory, config.tcp_ring),
             mappings: Associations::new(random.hash_key(), all, each),
             clients: Associations::new(random.hash_key(), all, each),
             client_index: HashMap::with_hasher(random.hash_key()),
@@ -139,6 +142,7 @@ impl Engine {
             };
             match deadline {
                 Deadline::Flow(id) => self.flow_timeout(now, id),
+                Deadline::Look(id) => self.look_timeout(now, id),
                 Deadline::TimeWait => self.time_wait_timeout(now),
                 Deadline::Mapping(id) => self.mapping_timeout(now, id),
                 Deadline::Client(id) => self.client_timeout(now, id),

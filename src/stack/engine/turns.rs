@@ -14,6 +14,7 @@ use crate::stack::counters::Discard;
 use crate::stack::device::Abilities;
 use crate::stack::flow::{Flow, Phase};
 use crate::stack::frame::{ETHERNET_HEADER, write_ethernet};
+use crate::stack::rings::LOOK;
 use crate::stack::segment::Reply;
 use crate::stack::tcp::{Connection, SetUp};
 use crate::stack::timer::Deadline;
@@ -78,6 +79,18 @@ impl Engine {
         self.arm_time_wait();
     }
 
+    pub(super) fn look_timeout(&mut self, now: Instant, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else {
+            return;
+        };
+        flow.look = None;
+        if let Phase::Open(connection) = &mut flow.phase
+            && connection.look_at_rings(&mut self.sockets)
+        {
+            self.timers.arm(&mut flow.look, Deadline::Look(id), now + LOOK);
+        }
+    }
+
     /// Ends every flow of a container that has gone; nobody is there to be told.
     pub(super) fn drop_flows_of(&mut self, container: IpAddr) {
         for id in self.flows.of_container(container) {
@@ -115,9 +128,12 @@ impl Engine {
             flow.queued = true;
             self.ready.push_back(id);
         }
+        if flow.look.is_none() && connection.has_pages() {
+            self.timers.arm(&mut flow.look, Deadline::Look(id), now + LOOK);
+        }
     }
 
-    /// The rings go at once; what is left is the last ACK, said now if it was not yet.
+    /// The socket goes at once; what is left is the last ACK, said now if it was not yet.
     fn enter_time_wait(&mut self, now: Instant, id: FlowId) {
         let Some(Flow {
             tuple,
@@ -170,9 +186,17 @@ impl Engine {
         let Some(phase) = self.flows.end(flow) else {
             return;
         };
-        let half_open = if matches!(phase, Phase::Held(_)) { -1 } else { 0 };
-        if let Some(Flow { tuple, armed, .. }) = self.flows.get_mut(flow) {
+        let half_open = match phase {
+            Phase::Held(_) => -1,
+            Phase::Open(connection) => {
+                self.sockets.put_back(connection.into_socket());
+                0
+            }
+            Phase::Over => 0,
+        };
+        if let Some(Flow { tuple, armed, look, .. }) = self.flows.get_mut(flow) {
             self.timers.disarm(armed, Deadline::Flow(flow));
+            self.timers.disarm(look, Deadline::Look(flow));
             let container = tuple.endpoint.ip();
             self.count_flow(container, -1, half_open);
         }
@@ -212,15 +236,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn set_up(&mut self, segment: u16) -> SetUp {
-        let Config {
-            mtu, uplink, tcp_ring, ..
-        } = self.config;
-        SetUp {
+    /// What a new connection needs; none if there is no memory for it.
+    pub(super) fn set_up(&mut self, segment: u16) -> Option<SetUp> {
+        let Config { mtu, uplink, .. } = self.config;
+        Some(SetUp {
             abilities: Abilities { mtu, segment, uplink },
-            ring: tcp_ring.clamp(1, LARGEST_RING),
             seed: self.random.draw(),
-        }
+            socket: self.sockets.take()?,
+        })
     }
 }
 
@@ -245,6 +268,3 @@ fn announce(connection: &mut Connection, flow: FlowId, mut say: impl FnMut(Actio
         say(Action::Finish { flow });
     }
 }
-
-/// What smoltcp takes (RFC 7323 section 2.3).
-const LARGEST_RING: usize = 1 << 30;
