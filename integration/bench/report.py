@@ -1,0 +1,183 @@
+"""What was measured, for people: tables of medians with their ratios, and the figures that are to be reached.
+
+Takes the document that `run --json` writes and nothing else, so that a table can be made again at any time.
+"""
+import statistics
+
+# Key: heading, digits after the point, whether more is better. The units are in the tables' titles.
+FIGURES = {
+    "out1": ("out", 2, True), "in1": ("in", 2, True), "out4": ("out, 4 streams", 2, True), "in4": ("in, 4 streams", 2, True),
+    "published_in": ("published, in", 2, True), "published_reverse": ("published, reverse", 2, True),
+    "out1_cpu": ("out", 2, False), "in1_cpu": ("in", 2, False), "out4_cpu": ("out, 4 streams", 2, False),
+    "in4_cpu": ("in, 4 streams", 2, False),
+    "tcp_rr_p50": ("TCP p50", 0, False), "tcp_rr_p99": ("TCP p99", 0, False),
+    "udp_rr_p50": ("UDP p50", 0, False), "udp_rr_p99": ("UDP p99", 0, False),
+    "tcp_rr_p50_flows": ("TCP p50", 0, False), "tcp_rr_p99_flows": ("TCP p99", 0, False),
+    "udp_rr_p50_flows": ("UDP p50", 0, False), "udp_rr_p99_flows": ("UDP p99", 0, False),
+    "connects_1": ("1 at a time", 0, True), "connects_16": ("16 at a time", 0, True),
+    "udp64_out_rate": ("64 bytes out, 1/s", 0, True), "udp64_in_rate": ("64 bytes in, 1/s", 0, True),
+    "udp1400_out": ("1400 bytes out, Gb/s", 2, True), "udp1400_in": ("1400 bytes in, Gb/s", 2, True),
+    "uso_out": ("64 KB sends out, Gb/s", 2, True), "uso_in": ("64 KB sends in, Gb/s", 2, True),
+    "rss_idle": ("idle, MB", 1, False), "rss_flows": ("with the flows, MB", 1, False),
+    "ready": ("start to ready, ms", 0, False), "run_true": ("`run -- true`, ms", 0, False),
+}
+# Title and columns of each table.
+TABLES = [
+    ("TCP streams, Gb/s", ["out1", "in1", "out4", "in4", "published_in", "published_reverse"]),
+    ("Processor seconds per GiB, both ends included", ["out1_cpu", "in1_cpu", "out4_cpu", "in4_cpu"]),
+    ("One request at a time, microseconds", ["tcp_rr_p50", "tcp_rr_p99", "udp_rr_p50", "udp_rr_p99"]),
+    ("The same beside {flows} open flows", ["tcp_rr_p50_flows", "tcp_rr_p99_flows", "udp_rr_p50_flows", "udp_rr_p99_flows"]),
+    ("Connect, request, answer, close: per second", ["connects_1", "connects_16"]),
+    ("Datagrams, less than one in a thousand lost",
+     ["udp64_out_rate", "udp64_in_rate", "udp1400_out", "udp1400_in", "uso_out", "uso_in"]),
+    ("Memory and start", ["rss_idle", "rss_flows", "ready", "run_true"]),
+]
+OURS = "gangplank tap, 1500"
+KERNEL, SLIRP, SLIRP_WIDE, PASTA = "kernel bridge, 1500", "slirp4netns, 1500", "slirp4netns, 65520", "pasta, 65520"
+NEIGHBOURS = [PASTA, SLIRP]
+# What is to be reached: what, key, whose it is compared with (the best of them; none: the figure itself; a text: our own
+# figure of that key), the bar, and whether it is to be above.
+GOALS = [
+    ("out, against the kernel's bridge", "out1", [KERNEL], 1.0, True),
+    ("in, against the kernel's bridge", "in1", [KERNEL], 1.0, True),
+    ("out, 4 streams, against the kernel's bridge", "out4", [KERNEL], 0.5, True),
+    ("in, 4 streams, against the kernel's bridge", "in4", [KERNEL], 0.55, True),
+    ("out, against slirp4netns at MTU 1500", "out1", [SLIRP], 12, True),
+    ("in, against slirp4netns at MTU 1500", "in1", [SLIRP], 7, True),
+    ("out, against slirp4netns at MTU 65520", "out1", [SLIRP_WIDE], 3.5, True),
+    ("in, against slirp4netns at MTU 65520", "in1", [SLIRP_WIDE], 2, True),
+    ("out, 4 streams, against pasta", "out4", [PASTA], 3, True),
+    ("in, against pasta", "in1", [PASTA], 1.1, True),
+    ("published, in, against RootlessKit", "published_in", ["rootlesskit builtin, 1500"], 1.0, True),
+    ("published, reverse, against RootlessKit", "published_reverse", ["rootlesskit builtin, 1500"], 1.0, True),
+    ("TCP round trip p50, against the better neighbour", "tcp_rr_p50", NEIGHBOURS, 0.95, False),
+    ("UDP round trip p50, against the better neighbour", "udp_rr_p50", NEIGHBOURS, 0.95, False),
+    ("connects, 1 at a time, against pasta", "connects_1", [PASTA], 1.2, True),
+    ("connects, 16 at a time, against pasta", "connects_16", [PASTA], 1.2, True),
+    ("TCP round trip p50 with many flows, against none", "tcp_rr_p50_flows", "tcp_rr_p50", 1.15, False),
+    ("UDP round trip p50 with many flows, against none", "udp_rr_p50_flows", "udp_rr_p50", 1.15, False),
+    ("1400-byte datagrams out, against the better neighbour", "udp1400_out", NEIGHBOURS, 2, True),
+    ("1400-byte datagrams in, against the better neighbour", "udp1400_in", NEIGHBOURS, 2, True),
+    ("64 KB sends out, against the better neighbour", "uso_out", NEIGHBOURS, 5, True),
+    ("64 KB sends in, against the better neighbour", "uso_in", NEIGHBOURS, 5, True),
+    ("idle memory, MB", "rss_idle", None, 8, False),
+    ("memory with many flows, MB", "rss_flows", None, 64, False),
+    ("start to ready, ms", "ready", None, 40, False),
+    ("`run -- true` on a running network, ms", "run_true", None, 25, False),
+]
+# The same for the other uplinks, against the first.
+UPLINK_GOALS = [("gangplank packet, 1500", key, 0.8) for key in ("out1", "in1", "out4", "in4")]
+
+
+class Report:
+    """The document with its medians."""
+
+    def __init__(self, document):
+        self.document = document
+        self.medians = {row["title"]: {key: statistics.median(values) for key, values in row["figures"].items() if values}
+                        for row in document["configurations"]}
+
+    def figure(self, title, key):
+        return self.medians.get(title, {}).get(key)
+
+    def ratio(self, title, key, reference):
+        """Of a median to another's; none where either is missing."""
+        figure, base = self.figure(title, key), self.figure(reference, key)
+        return figure / base if figure is not None and base else None
+
+    def heading(self):
+        about = self.document
+        return (f"Kernel {about['machine']['kernel']}, {about['machine']['processors']} processors; medians of "
+                f"{about['rounds']} rounds; in brackets the ratio to {about['reference']}, where that was measured.")
+
+    def tables(self):
+        """Title and lines of each table that has a figure."""
+        for title, keys in TABLES:
+            lines = [[name, *cells] for name in self.medians if any(cells := [self.cell(name, key) for key in keys])]
+            if lines:
+                headings = ["configuration, MTU", *(FIGURES[key][0] for key in keys)]
+                yield title.format(flows=f"{self.document['flows']:,}"), [headings, *lines]
+
+    def cell(self, name, key):
+        figure = self.figure(name, key)
+        if figure is None:
+            return ""
+        ratio = self.ratio(name, key, self.document["reference"])
+        text = f"{figure:,.{FIGURES[key][1]}f}"
+        return f"{text} ({ratio:.2f})" if ratio is not None and name != self.document["reference"] else text
+
+    def goals(self):
+        """What is to be reached, what was, and whether that is enough."""
+        lines = []
+        for what, key, against, bar, above in GOALS:
+            reached = self.reached(key, against, above)
+            lines.append(goal_line(what, reached, bar, above))
+        for title, key, bar in UPLINK_GOALS:
+            reached = self.ratio(title, key, OURS)
+            if self.medians.get(title):
+                lines.append(goal_line(f"{title.split(',')[0]}, {FIGURES[key][0]}, against tap", reached, bar, True))
+        return [["what", "at least or at most", "reached", ""], *filter(None, lines)]
+
+    def reached(self, key, against, above):
+        own = self.figure(OURS, key)
+        if against is None or own is None:
+            return own
+        if isinstance(against, str):
+            bases = [self.figure(OURS, against)]
+        else:
+            bases = [self.figure(title, key) for title in against]
+        bases = [base for base in bases if base]
+        if not bases:
+            return None
+        return own / (max(bases) if above else min(bases))
+
+    def troubles(self):
+        for row in self.document["configurations"]:
+            if "missing" in row:
+                yield f"{row['title']}: left out, missing: {', '.join(row['missing'])}"
+            for what, why in row.get("failed", {}).items():
+                yield f"{row['title']}: {what} failed: {why.strip().splitlines()[-1]}"
+            for what, why in row.get("left_out", {}).items():
+                yield f"{row['title']}: {what} left out: {why}"
+
+
+def goal_line(what, reached, bar, above):
+    if reached is None:
+        return None
+    good = reached >= bar if above else reached <= bar
+    return [what, f"{'≥' if above else '≤'} {bar:g}", f"{reached:.2f}", "yes" if good else "NO"]
+
+
+def text(report):
+    """For a terminal."""
+    yield report.heading()
+    for title, lines in [*report.tables(), ("To be reached", report.goals())]:
+        if len(lines) > 1:
+            yield ""
+            yield f"{title}:"
+            yield from aligned(lines)
+    troubles = list(report.troubles())
+    if troubles:
+        yield ""
+        yield from troubles
+
+
+def aligned(lines):
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        cells = [cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths))]
+        yield "  " + "  ".join(cells).rstrip()
+
+
+def markdown(report):
+    """For the README."""
+    yield report.heading()
+    for title, lines in report.tables():
+        yield ""
+        yield f"| {title} | " + " | ".join(lines[0][1:]) + " |"
+        yield "| --- |" + " ---: |" * (len(lines[0]) - 1)
+        for line in lines[1:]:
+            yield "| " + " | ".join(cell or "–" for cell in line) + " |"
+    versions = sorted({row["version"] for row in report.document["configurations"] if "version" in row})
+    yield ""
+    yield f"Measured: {', '.join(versions)}. " + "Each configuration first passed a transfer that was checked byte by byte."
