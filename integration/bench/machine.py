@@ -80,7 +80,7 @@ class Machine:
         return copy
 
     def describe(self):
-        return {"kernel": platform.release(), "processors": os.cpu_count(), "arch": platform.machine()}
+        return {"kernel": platform.release().split("-")[0], "processors": os.cpu_count(), "arch": platform.machine()}
 
 
 @contextlib.contextmanager

@@ -91,8 +91,9 @@ class Report:
                 f"{about['rounds']} rounds; in brackets the ratio to {about['reference']}, where that was measured.")
 
     def tables(self):
-        """Title and lines of each table that has a figure."""
+        """Title and lines of each table that has a figure, with the columns that have one."""
         for title, keys in TABLES:
+            keys = [key for key in keys if any(self.figure(name, key) is not None for name in self.medians)]
             lines = [[name, *cells] for name in self.medians if any(cells := [self.cell(name, key) for key in keys])]
             if lines:
                 headings = ["configuration, MTU", *(FIGURES[key][0] for key in keys)]
