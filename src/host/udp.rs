@@ -20,6 +20,8 @@ use nix::sys::socket::{
 #[derive(Debug)]
 pub struct UdpSide {
     socket: UdpSocket,
+    /// Where recvmsg(2) says how long one datagram of several is; kept, so that receiving allocates nothing.
+    control: Vec<u8>,
 }
 
 /// What was received: one datagram, or several of `segment` bytes, of which the last may be shorter.
@@ -54,7 +56,8 @@ impl UdpSide {
         // A kernel before 5.0 hands datagrams over one by one.
         let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
         registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(Self { socket })
+        let control = nix::cmsg_space!(libc::c_int);
+        Ok(Self { socket, control })
     }
 
     /// Sends a datagram, or several of `segment` bytes.
@@ -82,13 +85,12 @@ impl UdpSide {
     }
 
     /// Receives into `buffer`.
-    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        let mut control = nix::cmsg_space!(libc::c_int);
+    pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         let mut parts = [IoSliceMut::new(buffer)];
         let received = recvmsg::<SockaddrStorage>(
             self.socket.as_raw_fd(),
             &mut parts,
-            Some(&mut control),
+            Some(&mut self.control),
             MsgFlags::empty(),
         )?;
         let segment = received.cmsgs()?.find_map(segment_of);
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn a_superframe_arrives_as_its_datagrams() {
         let (sender, from, _poll) = open(1);
-        let (receiver, to, _poll) = open(2);
+        let (mut receiver, to, _poll) = open(2);
         let payload: Vec<u8> = (0..14_100_u32).map(|byte| (byte % 251) as u8).collect();
         sender.send(to, &payload, NonZeroU16::new(1400)).unwrap();
         let mut arrived = Vec::new();
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn an_empty_datagram_is_one() {
         let (sender, _, _poll) = open(1);
-        let (receiver, to, _poll) = open(2);
+        let (mut receiver, to, _poll) = open(2);
         sender.send(to, &[], None).unwrap();
         let received = receiver.recv(&mut [0; 10]).unwrap();
         assert_eq!((received.len, received.segment), (0, None));

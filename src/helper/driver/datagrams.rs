@@ -90,7 +90,7 @@ impl Datagrams {
 
     /// Takes what the hosts answered to a mapping, a bounded portion; true when more may wait.
     pub(super) fn receive(&mut self, now: Instant, engine: &mut Engine, link: &mut Link, mapping: MappingId) -> bool {
-        let Some(socket) = self.mappings.get(&mapping) else {
+        let Some(socket) = self.mappings.get_mut(&mapping) else {
             return false;
         };
         receive_some(socket, &mut self.buffer, engine, |engine, from, payload| {
@@ -106,7 +106,7 @@ impl Datagrams {
         link: &mut Link,
         id: PublishId,
     ) -> bool {
-        let Some(Published { socket, container }) = self.published.get(&id) else {
+        let Some(Published { socket, container }) = self.published.get_mut(&id) else {
             return false;
         };
         receive_some(socket, &mut self.buffer, engine, |engine, client, payload| {
@@ -195,7 +195,7 @@ impl Datagrams {
 /// Receives datagrams until the socket is empty or the portion full, and hands them on in as few frames as the engine
 /// allows; true when more may wait.
 fn receive_some(
-    socket: &UdpSide,
+    socket: &mut UdpSide,
     buffer: &mut [u8],
     engine: &mut Engine,
     mut deliver: impl FnMut(&mut Engine, SocketAddr, Payload<'_>),
