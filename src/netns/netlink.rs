@@ -118,6 +118,19 @@ pub(super) fn switch_off_ipv6_of(ifname: &str) {
     set_sysctl(&format!("/proc/sys/net/ipv6/conf/{ifname}/disable_ipv6"), "1");
 }
 
+/// Has the TCP of the namespace that we are in send as soon as it may.
+///
+/// A new namespace inherits the host's congestion control. If that is BBR, it paces: a timer stands between every two
+/// bursts. On the way to the stack or over the bridge there is no queue that this could spare, and it halves the speed.
+/// What leaves the machine does so on the host's sockets, which keep the host's choice. Reno is in every kernel, and open
+/// to everybody (net/ipv4/tcp_cong.c, TCP_CONG_NON_RESTRICTED).
+pub(super) fn forgo_pacing() {
+    let inherited = std::fs::read_to_string(CONGESTION_CONTROL).unwrap_or_default();
+    if inherited.starts_with("bbr") {
+        set_sysctl(CONGESTION_CONTROL, "reno");
+    }
+}
+
 /// Sets what a network can do without; a read-only /proc/sys must not be its end.
 pub(super) fn set_sysctl(path: &str, value: &str) {
     match std::fs::write(path, value) {
@@ -146,3 +159,6 @@ async fn add_default_route(handle: &Handle, index: u32, gateway: IpAddr) -> Resu
 
 /// How long the kernel may take for one request; it needs milliseconds, and the helper waits twice as long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Of a network namespace, for both address families.
+const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";

@@ -11,6 +11,7 @@ cases![
     exit_codes_are_the_commands_own,
     output_is_the_commands_own,
     eth0_has_address_route_and_mtu,
+    no_pacing_where_there_is_no_queue,
     hostname_hosts_and_resolver,
     environment_and_working_directory,
     a_name_is_invented_where_none_is_given,
@@ -69,6 +70,15 @@ fn eth0_has_address_route_and_mtu(host: &Host) -> Outcome {
         "loopback",
         &host.gangplank("exec box -- ip link show dev lo")?.ok()?,
         "LOOPBACK,UP",
+    )
+}
+
+fn no_pacing_where_there_is_no_queue(host: &Host) -> Outcome {
+    let ran = host.gangplank("run --rm -- cat /proc/sys/net/ipv4/tcp_congestion_control")?;
+    holds("an algorithm", !ran.stdout.trim().is_empty())?;
+    holds(
+        format!("no pacing: {}", ran.stdout.trim()),
+        !ran.stdout.starts_with("bbr"),
     )
 }
 

@@ -17,7 +17,9 @@ use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnsp
 use super::uplink::Uplink;
 use crate::netns::channel::BridgeView;
 use crate::netns::namespace::{Identity, Namespace};
-use crate::netns::netlink::{ask, configure, connect, index_of, links, name_of, set_sysctl, switch_off_ipv6_of, visit};
+use crate::netns::netlink::{
+    ask, configure, connect, forgo_pacing, index_of, links, name_of, set_sysctl, switch_off_ipv6_of, visit,
+};
 use crate::netns::refusal::Refusal;
 use crate::netns::spec::{InterfaceSpec, NetworkSpec};
 use crate::sys::random;
@@ -70,7 +72,7 @@ impl Bridge {
         }
         let port = self.next_name("veth");
         self.make_veth(&port, netns.as_fd(), spec).await?;
-        let result = self.connect_veth(&port, netns.as_fd(), spec).await;
+        let result = self.connect_veth(&port, netns.as_fd(), spec, owned).await;
         self.keep_or_remove(&port, result).await?;
         self.ports.insert(port.clone(), owned.then(|| netns.identity()));
         Ok(port)
@@ -157,10 +159,19 @@ impl Bridge {
         }
     }
 
-    async fn connect_veth(&self, port: &str, netns: BorrowedFd<'_>, spec: &InterfaceSpec) -> Result<(), Refusal> {
+    async fn connect_veth(
+        &self,
+        port: &str,
+        netns: BorrowedFd<'_>,
+        spec: &InterfaceSpec,
+        owned: bool,
+    ) -> Result<(), Refusal> {
         let inside = visit(self.home.as_fd(), netns, || {
             if !spec.has_ipv6() {
                 switch_off_ipv6_of(&spec.ifname);
+            }
+            if owned {
+                forgo_pacing();
             }
             connect()
         });
