@@ -21,6 +21,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Servers and published ports; reserved, so that no connection of the host's takes one.
 PORTS = range(20000, 30000)
 WIDE_PORT_RANGE = "1024 65535"
+# Each network namespace has its own; a new one takes the initial one's. A paced one (bbr) and a loss-driven one (cubic,
+# reno) give other figures and another order of those who lose segments.
+CONGESTION_CONTROL = "/proc/sys/net/ipv4/tcp_congestion_control"
+BUFFER_LIMITS = ("ipv4.tcp_rmem", "ipv4.tcp_wmem")
 # Set in the environment of the command that runs again inside the private host.
 MARK = "GANGPLANK_BENCH_HOST"
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -38,7 +42,8 @@ class Machine:
         self.server = HOST if private else own_address()
         self.home = os.path.join(folder, "home")
         self.ports = iter(PORTS[1::4])
-        self.environment = {"PATH": f"{os.path.abspath(path)}:{PATH}" if path else PATH, "LANG": "C.UTF-8", "HOME": self.home, "TMPDIR": self.home,
+        self.environment = {"PATH": f"{os.path.abspath(path)}:{PATH}" if path else PATH, "LANG": "C.UTF-8",
+                            "HOME": self.home, "TMPDIR": self.home,
                             "XDG_RUNTIME_DIR": os.path.join(self.home, "run"), "USER": USER}
         os.chmod(folder, 0o755)
         for path in (self.home, self.environment["XDG_RUNTIME_DIR"]):
@@ -59,7 +64,8 @@ class Machine:
         return subprocess.Popen(self.command(words, root), env=self.environment, cwd=self.home, text=True, **options)
 
     def run(self, words, root=False, limit=60):
-        """Runs to the end; its standard output. A failure says what was run and what it said."""
+        """Runs to the end (with a limit of None: the caller's alarm); its standard output. A failure says what was run
+        and what it said."""
         done = subprocess.run(self.command(words, root), env=self.environment, cwd=self.home, text=True,
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
         if done.returncode != 0:
@@ -80,7 +86,11 @@ class Machine:
         return copy
 
     def describe(self):
-        return {"kernel": platform.release().split("-")[0], "processors": os.cpu_count(), "arch": platform.machine()}
+        """What decides figures and differs between machines; the sysctls are those of the servers' namespace."""
+        return {"kernel": platform.release().split("-")[0], "processors": os.cpu_count(), "arch": platform.machine(),
+                "processor": processor_model(), "congestion_control": read(CONGESTION_CONTROL).strip(),
+                **{it: read(f"/proc/sys/net/{it.replace('.', '/')}").split() for it in BUFFER_LIMITS},
+                "private": self.private}
 
 
 @contextlib.contextmanager
@@ -154,6 +164,11 @@ def processor_seconds(pids):
     return sum(map(ticks, pids)) / os.sysconf("SC_CLK_TCK")
 
 
+def processor_model():
+    models = [line.partition(":")[2].strip() for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
+    return models[0] if models else "unknown"
+
+
 def own_address():
     """The machine's address on its way out (nothing is sent)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -209,6 +224,11 @@ def clear_ground(folder):
 
 def do(*words):
     subprocess.run(words, check=True)
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
 
 
 def write(path, text):

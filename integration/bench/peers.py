@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 
-from machine import WIDE_PORT_RANGE, Failure, children, end, foreign_namespace, wait_until
+from machine import CONGESTION_CONTROL, WIDE_PORT_RANGE, Failure, children, end, foreign_namespace, wait_until
 
 INSIDE_PORT = 5201
 ALL = ("streams", "published", "latency", "connects", "flows", "datagrams", "footprint", "start")
@@ -40,6 +40,10 @@ class Peer:
         """What this machine or this program lacks for it."""
         tools = [*self.needs, "iperf3", "nsenter", "setpriv", "unshare"]
         return [tool for tool in tools if not shutil.which(tool, path=machine.environment["PATH"])]
+
+    def congestion_control(self, machine):
+        """What its own connections use."""
+        return self.run(machine, ["cat", CONGESTION_CONTROL]).strip()
 
     def run(self, machine, words, limit=60):
         """A command inside, to its end; what it said."""
@@ -193,8 +197,13 @@ class Pasta(InBox):
     needs = ["pasta"]
 
     def version(self, machine):
-        done = subprocess.run(machine.command(["pasta", "--version"]), capture_output=True, text=True, check=False)
-        return done.stdout.splitlines()[0]
+        said = machine.run(["pasta", "--version"]).splitlines()[0]
+        if "unknown" not in said:
+            return said
+        # Debian 12's does not know its own; its package does.
+        with contextlib.suppress(Failure, OSError):
+            said = f"pasta {machine.run(['dpkg-query', '--show', '--showformat=${Version}', 'passt'])}"
+        return said
 
     def start(self, machine):
         name = os.path.join(machine.home, f"pasta{next(number)}.pid")

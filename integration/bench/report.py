@@ -3,13 +3,18 @@
 Takes the document that `run --json` writes and nothing else, so that a table can be made again at any time.
 """
 import statistics
+import textwrap
 
 # Key: heading, digits after the point, whether more is better. The units are in the tables' titles.
 FIGURES = {
     "out1": ("out", 2, True), "in1": ("in", 2, True), "out4": ("out, 4 streams", 2, True), "in4": ("in, 4 streams", 2, True),
     "published_in": ("published, in", 2, True), "published_reverse": ("published, reverse", 2, True),
     "out1_cpu": ("out", 2, False), "in1_cpu": ("in", 2, False), "out4_cpu": ("out, 4 streams", 2, False),
-    "in4_cpu": ("in, 4 streams", 2, False),
+    "in4_cpu": ("in, 4 streams", 2, False), "published_in_cpu": ("published, in", 2, False),
+    "published_reverse_cpu": ("published, reverse", 2, False),
+    "out1_again": ("out", 0, False), "in1_again": ("in", 0, False), "out4_again": ("out, 4 streams", 0, False),
+    "in4_again": ("in, 4 streams", 0, False), "published_in_again": ("published, in", 0, False),
+    "published_reverse_again": ("published, reverse", 0, False),
     "tcp_rr_p50": ("TCP p50", 0, False), "tcp_rr_p99": ("TCP p99", 0, False),
     "udp_rr_p50": ("UDP p50", 0, False), "udp_rr_p99": ("UDP p99", 0, False),
     "tcp_rr_p50_flows": ("TCP p50", 0, False), "tcp_rr_p99_flows": ("TCP p99", 0, False),
@@ -24,7 +29,10 @@ FIGURES = {
 # Title and columns of each table.
 TABLES = [
     ("TCP streams, Gb/s", ["out1", "in1", "out4", "in4", "published_in", "published_reverse"]),
-    ("Processor seconds per GiB, both ends included", ["out1_cpu", "in1_cpu", "out4_cpu", "in4_cpu"]),
+    ("Processor seconds per GiB, both ends included",
+     ["out1_cpu", "in1_cpu", "out4_cpu", "in4_cpu", "published_in_cpu", "published_reverse_cpu"]),
+    ("Segments that a stream's sender sent again",
+     ["out1_again", "in1_again", "out4_again", "in4_again", "published_in_again", "published_reverse_again"]),
     ("One request at a time, microseconds", ["tcp_rr_p50", "tcp_rr_p99", "udp_rr_p50", "udp_rr_p99"]),
     ("The same beside {flows} open flows", ["tcp_rr_p50_flows", "tcp_rr_p99_flows", "udp_rr_p50_flows", "udp_rr_p99_flows"]),
     ("Connect, request, answer, close: per second", ["connects_1", "connects_16"]),
@@ -35,8 +43,8 @@ TABLES = [
 OURS = "gangplank tap, 1500"
 KERNEL, SLIRP, SLIRP_WIDE, PASTA = "kernel bridge, 1500", "slirp4netns, 1500", "slirp4netns, 65520", "pasta, 65520"
 NEIGHBOURS = [PASTA, SLIRP]
-# What is to be reached: what, key, whose it is compared with (the best of them; none: the figure itself; a text: our own
-# figure of that key), the bar, and whether it is to be above.
+# What is to be reached: what, key, whose it is compared with (the best of them, which the table names; none: the figure
+# itself; a text: our own figure of that key), the bar, and whether it is to be above.
 GOALS = [
     ("out, against the kernel's bridge", "out1", [KERNEL], 1.0, True),
     ("in, against the kernel's bridge", "in1", [KERNEL], 1.0, True),
@@ -67,6 +75,8 @@ GOALS = [
 ]
 # The same for the other uplinks, against the first.
 UPLINK_GOALS = [("gangplank packet, 1500", key, 0.8) for key in ("out1", "in1", "out4", "in4")]
+# Beyond this ratio of the highest round to the lowest, a median says little.
+NOISY = 2
 
 
 class Report:
@@ -76,6 +86,16 @@ class Report:
         self.document = document
         self.medians = {row["title"]: {key: statistics.median(values) for key, values in row["figures"].items() if values}
                         for row in document["configurations"]}
+        self.noisy = {row["title"]: {key for key, values in row["figures"].items() if key in FIGURES and differ(key, values)}
+                      for row in document["configurations"]}
+
+    def summarize(self):
+        """Puts beside the rounds what is made of them, for who reads the document without this module."""
+        for row in self.document["configurations"]:
+            row["medians"] = self.medians[row["title"]]
+            row["noisy"] = sorted(self.noisy[row["title"]])
+        names = ("what", "bar", "reached", "compared_with", "good")
+        self.document["goals"] = [dict(zip(names, line)) for line in self.goals()[1:]]
 
     def figure(self, title, key):
         return self.medians.get(title, {}).get(key)
@@ -86,9 +106,19 @@ class Report:
         return figure / base if figure is not None and base else None
 
     def heading(self):
-        about = self.document
-        return (f"Kernel {about['machine']['kernel']}, {about['machine']['processors']} processors; medians of "
-                f"{about['rounds']} rounds; in brackets the ratio to {about['reference']}, where that was measured.")
+        about, machine = self.document, self.document["machine"]
+        model = f" ({machine['processor']})" if machine.get("processor", "unknown") != "unknown" else ""
+        marked = f" A figure with ~ is noisy: its rounds differ more than {NOISY} times." if any(self.noisy.values()) else ""
+        return (f"Kernel {machine['kernel']}, {machine['processors']} processors{model}, {self.congestion_control()}; medians of "
+                f"{about['rounds']} rounds of {about['seconds']} s; in brackets the ratio to {about['reference']}, where that "
+                f"was measured.{marked}")
+
+    def congestion_control(self):
+        """The host's, and whose differs."""
+        here = self.document["machine"].get("congestion_control", "unknown")
+        others = sorted({f"{row['congestion_control']} inside {row['name']}" for row in self.document["configurations"]
+                         if row.get("congestion_control", here) != here})
+        return ", ".join([f"TCP congestion control {here}", *(others or ["the same inside"])])
 
     def tables(self):
         """Title and lines of each table that has a figure, with the columns that have one."""
@@ -104,33 +134,40 @@ class Report:
         if figure is None:
             return ""
         ratio = self.ratio(name, key, self.document["reference"])
-        text = f"{figure:,.{FIGURES[key][1]}f}"
-        return f"{text} ({ratio:.2f})" if ratio is not None and name != self.document["reference"] else text
+        text = f"{figure:,.{FIGURES[key][1]}f}{'~' if key in self.noisy[name] else ''}"
+        plain = ratio is None or is_evidence(key) or name == self.document["reference"]
+        return text if plain else f"{text} ({ratio:.2f})"
 
     def goals(self):
-        """What is to be reached, what was, and whether that is enough."""
+        """What is to be reached, what was, beside whom, and whether that is enough. Only what somebody was measured for."""
         lines = []
         for what, key, against, bar, above in GOALS:
-            reached = self.reached(key, against, above)
-            lines.append(goal_line(what, reached, bar, above))
+            bases = [(OURS, against)] if isinstance(against, str) else [(title, key) for title in against or []]
+            lines.append(self.goal(what, OURS, key, bases, bar, above))
         for title, key, bar in UPLINK_GOALS:
-            reached = self.ratio(title, key, OURS)
-            if self.medians.get(title):
-                lines.append(goal_line(f"{title.split(',')[0]}, {FIGURES[key][0]}, against tap", reached, bar, True))
-        return [["what", "at least or at most", "reached", ""], *filter(None, lines)]
+            what = f"{title.partition(',')[0]}, {FIGURES[key][0]}, against tap"
+            lines.append(self.goal(what, title, key, [(OURS, key)], bar, True))
+        return [["what", "at least or at most", "reached", "compared with", "good"], *filter(None, lines)]
 
-    def reached(self, key, against, above):
-        own = self.figure(OURS, key)
-        if against is None or own is None:
-            return own
-        if isinstance(against, str):
-            bases = [self.figure(OURS, against)]
-        else:
-            bases = [self.figure(title, key) for title in against]
-        bases = [base for base in bases if base]
-        if not bases:
+    def goal(self, what, title, key, bases, bar, above):
+        """One line. With a neighbour missing, what is reached is not good yet: that one may be the better. What is not
+        reached beside those who are there is not reached."""
+        if not any(self.figure(name, key) is not None for name in self.medians):
             return None
-        return own / (max(bases) if above else min(bases))
+        line = [what, f"{'≥' if above else '≤'} {bar:g}"]
+        own = self.figure(title, key)
+        there = [base for base in bases if self.figure(*base)]
+        missing = [name for name, base_key in bases if (name, base_key) not in there]
+        if own is None or (bases and not there):
+            return [*line, "–", f"not measured: {', '.join(missing if own is not None else [title])}", "?"]
+        best = (max if above else min)(there, key=lambda base: self.figure(*base), default=None)
+        reached = own / self.figure(*best) if best else own
+        enough = reached >= bar if above else reached <= bar
+        noisy = any(one and one[1] in self.noisy[one[0]] for one in ((title, key), best))
+        others = f" (not measured: {', '.join(missing)})" if missing else ""
+        verdict = "NO" if not enough else "?" if missing else "yes"
+        compared = best[0] if best else ""
+        return [*line, f"{reached:.2f}{'~' if noisy else ''}", compared + others, verdict]
 
     def troubles(self):
         for row in self.document["configurations"]:
@@ -142,16 +179,19 @@ class Report:
                 yield f"{row['title']}: {what} left out: {why}"
 
 
-def goal_line(what, reached, bar, above):
-    if reached is None:
-        return None
-    good = reached >= bar if above else reached <= bar
-    return [what, f"{'≥' if above else '≤'} {bar:g}", f"{reached:.2f}", "yes" if good else "NO"]
+def differ(key, values):
+    """Whether rounds differ too much for their median to mean something."""
+    return not is_evidence(key) and max(values) > NOISY * min(values)
+
+
+def is_evidence(key):
+    """Counts of what went wrong: no ratio of them means anything, and they always differ."""
+    return key.endswith("_again")
 
 
 def text(report):
     """For a terminal."""
-    yield report.heading()
+    yield from textwrap.wrap(report.heading(), 120)
     for title, lines in [*report.tables(), ("To be reached", report.goals())]:
         if len(lines) > 1:
             yield ""
