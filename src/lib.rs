@@ -12,7 +12,7 @@
 //! | --- | --- | --- |
 //! | shell | [`cli`] | commands and what they print |
 //! | shell | [`container`] | a command in namespaces of its own: init, monitor, `exec` |
-//! | shell | [`helper`] | the supervisor of one network, and the driver of its data plane |
+//! | shell | [`helper`] | the supervisor of one network, and the driver of its data plane: a worker for each core |
 //! | shell | [`api`] | typed requests between commands and helper |
 //! | shell | [`netns`] | namespaces, rtnetlink, the agent that owns the bridge |
 //! | shell | [`host`] | the host's sockets, listeners and resolvers |
@@ -63,6 +63,9 @@
 //! The answer comes as readiness of the host socket: `read` *fills* the flow's ring, and `poll_transmit` makes superframes of
 //! it, each a multiple of the container's segment size and below 64 KB with its Ethernet header (one byte more, and the
 //! kernel cuts it in software). The kernel cuts nothing until it must: the container's own stack takes the superframe whole.
+//!
+//! There may be several workers, each a thread with a queue of the uplink, an engine and flows of its own: a flow stays
+//! where its first packet came, and so do its frames ([`helper::driver`], [`stack::Directory`]).
 //!
 //! # The loop contract
 //!

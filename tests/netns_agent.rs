@@ -291,7 +291,7 @@ fn frames_pass(kind: UplinkKind) {
     let (agent, end) = network_by(vec![kind]);
     assert_eq!((end.kind, end.refused.as_slice()), (kind, [].as_slice()));
     assert_eq!(agent.bridge().unwrap().interfaces, ["uplink"]);
-    let uplink = uplink::open(kind, end.fd).unwrap();
+    let uplink = uplink::open(kind, end.queues).unwrap().pop().unwrap();
     assert_eq!(uplink.kind(), kind);
     let mut container = Container::descendant(&agent);
     agent.attach(&container.netns(), &interface(2), false).unwrap();
@@ -354,6 +354,110 @@ fn frames_pass(kind: UplinkKind) {
         matches!(uplink.recv(&mut frame), Err(FrameError::Io(_))),
         "{kind:?}: the interface is gone"
     );
+}
+
+#[test]
+fn superframes_come_whole_only_where_both_sides_want_them() {
+    unprivileged("superframes_come_whole_only_where_both_sides_want_them", || {
+        let steps = [
+            OffloadBits::ALL,
+            OffloadBits {
+                uso: false,
+                ..OffloadBits::ALL
+            },
+            OffloadBits {
+                uso: false,
+                tso6: false,
+                ..OffloadBits::ALL
+            },
+            OffloadBits {
+                checksum: true,
+                ..OffloadBits::default()
+            },
+            OffloadBits::default(),
+        ];
+        for offload in steps {
+            superframes_come(UplinkKind::Tap, offload);
+        }
+        for offload in &steps[..2] {
+            superframes_come(UplinkKind::Packet, *offload);
+        }
+    });
+}
+
+/// This kernel knows everything (Linux 6.2), so what is wanted is agreed on and holds.
+fn superframes_come(kind: UplinkKind, wanted: OffloadBits) {
+    let spec = NetworkSpec {
+        uplinks: vec![kind],
+        offload: wanted,
+        ..spec(true)
+    };
+    let (agent, end) = Agent::spawn(exe(), &spec, None).unwrap();
+    assert_eq!(end.offload, wanted, "{kind:?}");
+    let uplink = uplink::open(kind, end.queues).unwrap().pop().unwrap();
+    let mut container = Container::descendant(&agent);
+    agent.attach(&container.netns(), &interface(2), false).unwrap();
+    container.run("ip neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev eth0");
+    container.run(
+        "python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); \
+         s.setsockopt(socket.SOL_UDP, 103, 100); s.sendto(bytes(250), (\"172.31.0.1\", 9))'",
+    );
+    let mut frame = vec![0; FRAME_BYTES];
+    let mut seen = Vec::new();
+    while seen.iter().map(|(payload, _, _)| payload).sum::<usize>() < 250 {
+        let (offload, len) = arrival(&*uplink, &mut frame);
+        let cut = offload.gso.map(|gso| (gso.kind, gso.size));
+        seen.push((len - 42, cut, offload.partial_checksum.is_some()));
+    }
+    let expected = match wanted {
+        OffloadBits { uso: true, .. } => vec![(250, Some((GsoType::UdpL4, 100)), true)],
+        // Cut in software, and the checksums computed with it.
+        OffloadBits { .. } => vec![(100, None, false), (100, None, false), (50, None, false)],
+    };
+    let same = seen
+        .iter()
+        .zip(&expected)
+        .all(|(seen, expected)| (seen.0, seen.1) == (expected.0, expected.1) && (wanted.checksum || !seen.2));
+    assert!(same && seen.len() == expected.len(), "{kind:?} {wanted:?}: {seen:?}");
+    agent.shutdown().unwrap();
+}
+
+#[test]
+fn packet_rings_keep_the_order_and_count_what_is_lost() {
+    unprivileged("packet_rings_keep_the_order_and_count_what_is_lost", || {
+        let (agent, end) = network_by(vec![UplinkKind::Packet]);
+        let uplink = uplink::open(UplinkKind::Packet, end.queues).unwrap().pop().unwrap();
+        let mut container = Container::descendant(&agent);
+        agent.attach(&container.netns(), &interface(2), false).unwrap();
+        container.run("ip neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev eth0");
+        let mut send = |sizes: &str| {
+            container.run(&format!(
+                "python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); \
+                 s.setsockopt(socket.SOL_UDP, 103, 1000); \
+                 [s.sendto(n.to_bytes(2, \"big\") + bytes(size), (\"172.31.0.1\", 9)) for n, size in enumerate({sizes})]'"
+            ));
+        };
+        let mut frame = vec![0; FRAME_BYTES];
+        let mut arrivals = |count: u16| {
+            let number = |frame: &[u8]| u16::from_be_bytes([frame[42], frame[43]]);
+            let mut one = || {
+                arrival(&*uplink, &mut frame);
+                number(&frame)
+            };
+            (0..count).map(|_| one()).collect::<Vec<_>>()
+        };
+        for _ in 0..10 {
+            // Nobody reads yet: superframes and small frames wait side by side.
+            send("[9, 5000, 9, 9, 9000] * 30");
+            assert_eq!(arrivals(150), (0..150).collect::<Vec<_>>());
+        }
+        assert_eq!(uplink.lost(), 0);
+        send("[5000] * 70 + [9]");
+        assert_eq!(arrivals(64), (0..63).chain([70]).collect::<Vec<_>>());
+        assert_eq!(uplink.lost(), 7);
+        assert_eq!(uplink.lost(), 7, "since the beginning, however often it is asked");
+        agent.shutdown().unwrap();
+    });
 }
 
 /// The file in which the container puts what it got; in a place that container and test share.
@@ -584,6 +688,7 @@ fn spec(icc: bool) -> NetworkSpec {
         mtu: 1500,
         icc,
         uplinks: UplinkKind::ALL.to_vec(),
+        queues: 1,
         offload: OffloadBits::ALL,
     }
 }

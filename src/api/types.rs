@@ -24,6 +24,8 @@ pub struct NetworkOptions {
     pub dns: Vec<IpAddr>,
     /// `auto`, `tap`, …
     pub uplink: String,
+    /// Threads that carry packets; `None`: one for each processor, up to four.
+    pub threads: Option<u8>,
     /// A user namespace to build the network in.
     pub userns: Option<PathBuf>,
     /// Started by a command that needed it: goes when its last container leaves.
@@ -40,6 +42,7 @@ impl Default for NetworkOptions {
             host_access: crate::policy::HostAccess::None,
             dns: Vec::new(),
             uplink: "auto".to_owned(),
+            threads: None,
             userns: None,
             transient: false,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 use super::driver::Command;
 use super::failure::Failure;
@@ -16,10 +16,7 @@ use crate::api::types::{Bridge, ContainerSummary, Network, NetworkOptions, PortM
 impl Supervisor {
     /// The network.
     pub(super) async fn network(&self) -> Network {
-        let (reply, counters) = oneshot::channel();
-        self.command(Command::Counters(reply));
-        // Empty when the data plane has ended.
-        let counters = counters.await.unwrap_or_default();
+        let counters = self.counters().await;
         let containers = self
             .lock()
             .await
@@ -32,6 +29,7 @@ impl Supervisor {
             options: NetworkOptions {
                 subnet: Some(self.subnet),
                 transient: self.transient.load(Ordering::Relaxed),
+                threads: u8::try_from(self.driver().threads()).ok(),
                 ..self.options.clone()
             },
             subnet: self.subnet,
@@ -41,11 +39,19 @@ impl Supervisor {
             helper_pid: std::process::id().cast_signed(),
             agent_pid: self.agent.pid(),
             containers,
-            counters: counters
-                .into_iter()
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect::<BTreeMap<_, _>>(),
+            counters,
         }
+    }
+
+    /// What the workers of the data plane have counted, together; empty when it has ended.
+    async fn counters(&self) -> BTreeMap<String, u64> {
+        let (reply, mut counted) = mpsc::unbounded_channel();
+        self.command(Command::Counters(reply));
+        let mut counters = BTreeMap::new();
+        while let Some((name, count)) = counted.recv().await {
+            *counters.entry(name.to_owned()).or_default() += count;
+        }
+        counters
     }
 
     /// The bridge as the kernel shows it.

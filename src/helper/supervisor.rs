@@ -143,8 +143,8 @@ impl Supervisor {
         );
         config.limits = config.limits.within(descriptors_for_containers());
         let (events, receiver) = driver::Events::channel();
-        let frames = uplink::open(uplink.kind, uplink.fd)?;
-        let driver = driver::spawn(config, random::seed()?, frames, events)?;
+        let queues = uplink::open(uplink.kind, uplink.queues)?;
+        let driver = driver::spawn(&config, queues, random::seed, &events)?;
         let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
         let supervisor = Arc::new(Self {
             name: network.to_owned(),
@@ -322,11 +322,19 @@ async fn spawn_agent(
         mtu: options.mtu,
         icc: options.icc,
         uplinks,
+        queues: options.threads.map_or_else(threads, usize::from),
         offload: OffloadBits::ALL,
     };
     let userns = options.userns.as_deref().map(Namespace::user_at).transpose()?;
     let spawned = tokio::task::spawn_blocking(move || Agent::spawn(Path::new(SELF), &spec, userns.as_ref())).await;
     Ok(spawned.map_err(io::Error::other)??)
+}
+
+/// One for each processor that we may use, and never so many that other programs feel it.
+fn threads() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MOST_THREADS)
 }
 
 /// The host's resolvers, or those that were asked for; answers fit a frame to the container.
@@ -412,6 +420,9 @@ pub(super) const SELF: &str = "/proc/self/exe";
 /// Kept for ourselves, so that a network whose containers have used up theirs still takes commands: 256 questions to
 /// resolvers, three for each container, published ports, the API.
 const OWN_DESCRIPTORS: usize = 640;
+
+/// Four carry what the memory of a machine can; more are for those who ask.
+const MOST_THREADS: usize = 4;
 
 /// RFC 1035 section 4.2.
 const DNS: u16 = 53;

@@ -73,6 +73,8 @@ impl TcpSide {
         if let Stream::Tcp(tcp) = &stream {
             // The container's own Nagle has already decided what is a segment.
             tcp.set_nodelay(true)?;
+            // A peer that is gone without a word is found by the host's kernel (tcp_keepalive_time: 2 hours).
+            SockRef::from(tcp).set_keepalive(true)?;
             // Urgent data stays where it stood in the stream (RFC 6093 section 6).
             SockRef::from(tcp).set_out_of_band_inline(true)?;
         }

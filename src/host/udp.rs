@@ -4,7 +4,7 @@
 //! datagrams with one system call where the kernel can: UDP_SEGMENT cuts a superframe of a container on its way out,
 //! UDP_GRO hands over what came in together (udp(7), linux/udp.h).
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
@@ -12,27 +12,14 @@ use std::os::fd::AsRawFd;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+
+use crate::sys::datagrams::Batch;
 
 /// A bound socket that is watched.
 #[derive(Debug)]
 pub struct UdpSide {
     socket: UdpSocket,
-    /// Where recvmsg(2) says how long one datagram of several is; kept, so that receiving allocates nothing.
-    control: Vec<u8>,
-}
-
-/// What was received: one datagram, or several of `segment` bytes, of which the last may be shorter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Received {
-    /// Who sent it.
-    pub from: SocketAddr,
-    /// Bytes of the buffer that were written.
-    pub len: usize,
-    /// Bytes of one datagram, where there are several.
-    pub segment: Option<NonZeroU16>,
 }
 
 impl UdpSide {
@@ -56,8 +43,7 @@ impl UdpSide {
         // A kernel before 5.0 hands datagrams over one by one.
         let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
         registry.register(&mut socket, token, Interest::READABLE)?;
-        let control = nix::cmsg_space!(libc::c_int);
-        Ok(Self { socket, control })
+        Ok(Self { socket })
     }
 
     /// Sends a datagram, or several of `segment` bytes.
@@ -84,23 +70,9 @@ impl UdpSide {
         }
     }
 
-    /// Receives into `buffer`.
-    pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        let mut parts = [IoSliceMut::new(buffer)];
-        let received = recvmsg::<SockaddrStorage>(
-            self.socket.as_raw_fd(),
-            &mut parts,
-            Some(&mut self.control),
-            MsgFlags::empty(),
-        )?;
-        let segment = received.cmsgs()?.find_map(segment_of);
-        let from = received.address.as_ref().and_then(endpoint);
-        let from = from.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-        Ok(Received {
-            from,
-            len: received.bytes,
-            segment,
-        })
+    /// Takes what waits, as much as the batch has room for.
+    pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+        batch.receive(&self.socket)
     }
 }
 
@@ -112,29 +84,9 @@ fn bind(target: SocketAddr, port: u16) -> io::Result<UdpSocket> {
     UdpSocket::bind(any)
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the other messages were not asked for")]
-fn segment_of(message: ControlMessageOwned) -> Option<NonZeroU16> {
-    match message {
-        ControlMessageOwned::UdpGroSegments(size) => NonZeroU16::new(u16::try_from(size).ok()?),
-        _ => None,
-    }
-}
-
-fn endpoint(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address
-        .as_sockaddr_in()
-        .map(|v4| SocketAddr::from((v4.ip(), v4.port())));
-    v4.or_else(|| {
-        address
-            .as_sockaddr_in6()
-            .map(|v6| SocketAddr::from((v6.ip(), v6.port())))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::errno::would_block;
 
     fn open(port: u16) -> (UdpSide, SocketAddr, mio::Poll) {
         let poll = mio::Poll::new().unwrap();
@@ -154,24 +106,16 @@ mod tests {
     #[test]
     fn a_superframe_arrives_as_its_datagrams() {
         let (sender, from, _poll) = open(1);
-        let (mut receiver, to, _poll) = open(2);
+        let (receiver, to, _poll) = open(2);
         let payload: Vec<u8> = (0..14_100_u32).map(|byte| (byte % 251) as u8).collect();
         sender.send(to, &payload, NonZeroU16::new(1400)).unwrap();
         let mut arrived = Vec::new();
-        let mut buffer = vec![0; 65_535];
-        loop {
-            match receiver.recv(&mut buffer) {
-                Ok(Received {
-                    from: seen,
-                    len,
-                    segment,
-                }) => {
-                    assert_eq!(seen, from);
-                    let segment = segment.map_or(len, |segment| segment.get().into());
-                    arrived.extend(buffer[..len].chunks(segment).map(<[u8]>::to_vec));
-                }
-                Err(error) if would_block(&error) => break,
-                Err(error) => panic!("{error}"),
+        let mut batch = Batch::new();
+        while receiver.receive(&mut batch).is_ok() {
+            for (number, message) in batch.messages().iter().enumerate() {
+                assert_eq!(message.from, from);
+                let segment = message.segment.map_or(message.len, |segment| segment.get().into());
+                arrived.extend(batch.slot(number)[..message.len].chunks(segment).map(<[u8]>::to_vec));
             }
         }
         assert_eq!(arrived.len(), 11);
@@ -182,9 +126,11 @@ mod tests {
     #[test]
     fn an_empty_datagram_is_one() {
         let (sender, _, _poll) = open(1);
-        let (mut receiver, to, _poll) = open(2);
+        let (receiver, to, _poll) = open(2);
         sender.send(to, &[], None).unwrap();
-        let received = receiver.recv(&mut [0; 10]).unwrap();
-        assert_eq!((received.len, received.segment), (0, None));
+        let mut batch = Batch::new();
+        receiver.receive(&mut batch).unwrap();
+        let received: Vec<_> = batch.messages().iter().map(|it| (it.len, it.segment)).collect();
+        assert_eq!(received, [(0, None)]);
     }
 }

@@ -36,9 +36,10 @@ pub(super) enum AgentRequest {
 /// What the agent answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum AgentAnswer {
-    /// To `Network`; the uplink's descriptor follows.
+    /// To `Network`; as many descriptors of the uplink's follow.
     Uplink {
         kind: UplinkKind,
+        queues: usize,
         ifname: String,
         offload: OffloadBits,
         refused: Vec<String>,

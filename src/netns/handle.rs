@@ -35,7 +35,7 @@ pub struct UplinkEnd {
     /// What it is: the first of the kinds asked for that worked.
     pub kind: UplinkKind,
     /// Where frames are read and written; see [`crate::uplink::open`].
-    pub fd: OwnedFd,
+    pub queues: Vec<OwnedFd>,
     /// What the kernel leaves to its reader.
     pub offload: OffloadBits,
     /// Name of the bridge's port.
@@ -100,6 +100,7 @@ impl Agent {
         let made = link.ask(&request, userns.map(AsFd::as_fd).as_slice());
         let AgentAnswer::Uplink {
             kind,
+            queues,
             ifname,
             offload,
             refused,
@@ -107,7 +108,7 @@ impl Agent {
         else {
             return Err(link.unexpected());
         };
-        let fd = link.receive_fd()?;
+        let queues = (0..queues).map(|_| link.receive_fd()).collect::<Result<_, _>>()?;
         let userns = Namespace::user_at(Path::new(&format!("/proc/{pid}/ns/user")))?;
         let agent = Self {
             pid,
@@ -117,7 +118,7 @@ impl Agent {
         };
         let uplink = UplinkEnd {
             kind,
-            fd,
+            queues,
             offload,
             ifname,
             refused,

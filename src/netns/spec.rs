@@ -19,7 +19,10 @@ pub struct NetworkSpec {
     pub icc: bool,
     /// Kinds of uplink to try, in this order.
     pub uplinks: Vec<UplinkKind>,
-    /// What TAPs shall leave to their reader; the kernel may agree to less.
+    /// Queues that the uplink shall have, where its kind has any to choose.
+    pub queues: usize,
+    /// What the uplink shall leave to its reader, of TAPs every bit of it, of packet sockets `uso`; the kernel may agree to
+    /// less.
     pub offload: OffloadBits,
 }
 

@@ -1,7 +1,7 @@
 //! Associations that live as long as they are used: UDP mappings, clients of published UDP ports, echo ids.
 //!
-//! A table with a key, a bound for each container and one for all, and an order of idleness from which the one that has
-//! been idle longest is evicted when a bound is reached. A use costs one hash look-up and nothing in the order, which is
+//! A table with a key and, for each container, an order of idleness from which the one that has been idle longest is
+//! evicted when a limit of the [`Ledger`] is reached. A use costs one hash look-up and nothing in the order, which is
 //! corrected lazily: whoever stands first in it without having been idle since it was filed is filed anew (second chance).
 //!
 //! Ids are small and do not return before [`Associations::release`], so that the shell never meets an id twice while it
@@ -15,6 +15,8 @@ use ahash::RandomState;
 use slab::Slab;
 use smoltcp::time::{Duration, Instant};
 
+use super::ledger::{Admission, Kind, Ledger, Place};
+
 /// One association.
 #[derive(Debug)]
 pub(super) struct Entry<K, V> {
@@ -26,6 +28,8 @@ pub(super) struct Entry<K, V> {
     filed: Instant,
     /// The slot of its deadline.
     pub(super) armed: Option<Instant>,
+    /// Its place in the ledger.
+    _place: Place,
 }
 
 /// The table.
@@ -33,23 +37,30 @@ pub(super) struct Entry<K, V> {
 pub(super) struct Associations<K, V> {
     entries: Slab<Option<Entry<K, V>>>,
     index: HashMap<K, usize, RandomState>,
-    held: HashMap<IpAddr, usize, RandomState>,
-    order: BTreeSet<(Instant, usize)>,
-    order_by_owner: BTreeSet<(IpAddr, Instant, usize)>,
-    limit: usize,
-    limit_per_owner: usize,
+    order: BTreeSet<(IpAddr, Instant, usize)>,
+    kind: Kind,
+    ledger: Ledger,
+}
+
+/// What has to be done before an association can be made.
+#[derive(Debug)]
+pub(super) enum Room {
+    /// Nothing.
+    Granted(Place),
+    /// This one has to go.
+    Evict(u32),
+    /// Nobody here has one to give.
+    None,
 }
 
 impl<K: Hash + Eq + Copy, V> Associations<K, V> {
-    pub(super) fn new(key: RandomState, limit: usize, limit_per_owner: usize) -> Self {
+    pub(super) fn new(key: RandomState, kind: Kind, ledger: &Ledger) -> Self {
         Self {
             entries: Slab::new(),
-            index: HashMap::with_hasher(key.clone()),
-            held: HashMap::with_hasher(key),
+            index: HashMap::with_hasher(key),
             order: BTreeSet::new(),
-            order_by_owner: BTreeSet::new(),
-            limit: limit.max(1),
-            limit_per_owner: limit_per_owner.max(1),
+            kind,
+            ledger: ledger.clone(),
         }
     }
 
@@ -57,23 +68,27 @@ impl<K: Hash + Eq + Copy, V> Associations<K, V> {
         self.index.get(key).and_then(|id| u32::try_from(*id).ok())
     }
 
+    pub(super) fn get(&self, id: u32) -> Option<&Entry<K, V>> {
+        self.entries.get(id as usize)?.as_ref()
+    }
+
     pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Entry<K, V>> {
         self.entries.get_mut(id as usize)?.as_mut()
     }
 
-    /// Which association has to go before `owner` may have one more.
-    pub(super) fn victim(&mut self, owner: IpAddr) -> Option<u32> {
-        if self.held.get(&owner).copied().unwrap_or(0) >= self.limit_per_owner {
-            return self.idlest(|table| table.first_of(owner));
-        }
-        if self.index.len() >= self.limit {
-            return self.idlest(|table| table.order.first().map(|(_, id)| *id));
-        }
-        None
+    /// Room for one more of `owner`.
+    pub(super) fn room_for(&mut self, owner: IpAddr) -> Room {
+        let full = match self.ledger.admit(owner, self.kind) {
+            Admission::Granted(place) => return Room::Granted(place),
+            Admission::Full(full) => full,
+        };
+        let donors = self.ledger.donors(owner, self.kind, full);
+        let victim = donors.into_iter().find_map(|donor| self.idlest_of(donor));
+        victim.map_or(Room::None, Room::Evict)
     }
 
     /// Adds an association of `owner`; the key must be new.
-    pub(super) fn insert(&mut self, now: Instant, owner: IpAddr, key: K, value: V) -> Option<u32> {
+    pub(super) fn insert(&mut self, now: Instant, owner: IpAddr, place: Place, key: K, value: V) -> Option<u32> {
         let id = self.entries.insert(Some(Entry {
             value,
             key,
@@ -81,11 +96,10 @@ impl<K: Hash + Eq + Copy, V> Associations<K, V> {
             used: now,
             filed: now,
             armed: None,
+            _place: place,
         }));
         self.index.insert(key, id);
-        *self.held.entry(owner).or_default() += 1;
-        self.order.insert((now, id));
-        self.order_by_owner.insert((owner, now, id));
+        self.order.insert((owner, now, id));
         u32::try_from(id).ok()
     }
 
@@ -93,14 +107,7 @@ impl<K: Hash + Eq + Copy, V> Associations<K, V> {
     pub(super) fn remove(&mut self, id: u32) -> Option<Entry<K, V>> {
         let entry = self.entries.get_mut(id as usize)?.take()?;
         self.index.remove(&entry.key);
-        self.order.remove(&(entry.filed, id as usize));
-        self.order_by_owner.remove(&(entry.owner, entry.filed, id as usize));
-        if let Some(held) = self.held.get_mut(&entry.owner) {
-            *held -= 1;
-            if *held == 0 {
-                self.held.remove(&entry.owner);
-            }
-        }
+        self.order.remove(&(entry.owner, entry.filed, id as usize));
         Some(entry)
     }
 
@@ -113,7 +120,7 @@ impl<K: Hash + Eq + Copy, V> Associations<K, V> {
 
     /// Every association of `owner`.
     pub(super) fn of_owner(&self, owner: IpAddr) -> Vec<u32> {
-        let of_owner = self.order_by_owner.range((owner, Instant::from_micros(i64::MIN), 0)..);
+        let of_owner = self.order.range((owner, Instant::from_micros(i64::MIN), 0)..);
         of_owner
             .take_while(|(other, _, _)| *other == owner)
             .filter_map(|(_, _, id)| u32::try_from(*id).ok())
@@ -121,21 +128,21 @@ impl<K: Hash + Eq + Copy, V> Associations<K, V> {
     }
 
     fn first_of(&self, owner: IpAddr) -> Option<usize> {
-        let mut of_owner = self.order_by_owner.range((owner, Instant::from_micros(i64::MIN), 0)..);
+        let mut of_owner = self.order.range((owner, Instant::from_micros(i64::MIN), 0)..);
         of_owner
             .next()
             .filter(|(other, _, _)| *other == owner)
             .map(|(_, _, id)| *id)
     }
 
-    fn idlest(&mut self, first: impl Fn(&Self) -> Option<usize>) -> Option<u32> {
+    fn idlest_of(&mut self, owner: IpAddr) -> Option<u32> {
         for _ in 0..MAX_REFILED {
-            let id = first(self)?;
+            let id = self.first_of(owner)?;
             if !self.refile(id) {
                 return u32::try_from(id).ok();
             }
         }
-        first(self).and_then(|id| u32::try_from(id).ok())
+        self.first_of(owner).and_then(|id| u32::try_from(id).ok())
     }
 
     /// Puts an association that was used since it was filed where it belongs; false if it stands there already.
@@ -146,11 +153,9 @@ impl<K: Hash + Eq + Copy, V> Associations<K, V> {
         if entry.filed == entry.used {
             return false;
         }
-        self.order.remove(&(entry.filed, id));
-        self.order_by_owner.remove(&(entry.owner, entry.filed, id));
+        self.order.remove(&(entry.owner, entry.filed, id));
         entry.filed = entry.used;
-        self.order.insert((entry.filed, id));
-        self.order_by_owner.insert((entry.owner, entry.filed, id));
+        self.order.insert((entry.owner, entry.filed, id));
         true
     }
 }

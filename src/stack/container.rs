@@ -1,4 +1,4 @@
-//! The containers that hang on the bridge: who may send from which address, and what each of them holds.
+//! The containers that hang on the bridge: who may send from which address.
 //!
 //! Nothing is learned from frames: the shell says who is attached. Every frame is checked against this table before
 //! anything else looks at it, so no container can speak with another's address.
@@ -17,10 +17,6 @@ use super::types::Attachment;
 #[derive(Debug)]
 pub(super) struct Container {
     pub(super) mac: EthernetAddress,
-    /// TCP flows, half-open ones included.
-    pub(super) flows: usize,
-    /// Outbound flows whose host side is not known yet.
-    pub(super) half_open: usize,
     /// What is left of the right to cause ICMP errors.
     pub(super) errors: TokenBucket,
 }
@@ -42,8 +38,6 @@ impl Containers {
         let Attachment { mac, address } = attachment;
         let fresh = Container {
             mac,
-            flows: 0,
-            half_open: 0,
             errors: TokenBucket::default(),
         };
         self.table

@@ -3,6 +3,8 @@
 //! Every check in the stack ends in a [`Discard`]; only [`Engine::handle_frame`](super::Engine::handle_frame) turns it
 //! into a number, so that nothing is counted twice or forgotten. The shell prints the pairs of [`Counters::pairs`].
 
+use super::ledger::Kind;
+
 macro_rules! discards {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
         /// Why a frame went no further.
@@ -71,10 +73,10 @@ pub struct Counters {
     pub icmp_errors: u64,
     /// ICMP errors not sent because their rate is limited.
     pub icmp_suppressed: u64,
-    /// UDP and echo mappings evicted to make room.
-    pub evicted: u64,
     /// Times the TCP engine of a flow was run, a measure of the work done.
     pub turns: u64,
+    evicted: [u64; Kind::COUNT],
+    refused: [u64; Kind::COUNT],
     discards: [u64; Discard::NAMES.len()],
 }
 
@@ -94,15 +96,44 @@ impl Counters {
             ("challenges", self.challenges),
             ("icmp_errors", self.icmp_errors),
             ("icmp_suppressed", self.icmp_suppressed),
-            ("evicted", self.evicted),
             ("turns", self.turns),
         ];
         named
             .into_iter()
+            .chain(EVICTED.into_iter().zip(self.evicted))
+            .chain(REFUSED.into_iter().zip(self.refused))
             .chain(Discard::NAMES.iter().copied().zip(self.discards))
     }
 
     pub(super) fn discard(&mut self, why: Discard) {
         self.discards[why as usize] += 1;
     }
+
+    /// One was ended to make room for another.
+    pub(super) fn evict(&mut self, kind: Kind) {
+        self.evicted[kind as usize] += 1;
+    }
+
+    /// There was no room for one.
+    pub(super) fn refuse(&mut self, kind: Kind) {
+        self.refused[kind as usize] += 1;
+    }
 }
+
+/// Names in the order of [`Kind`].
+const EVICTED: [&str; Kind::COUNT] = [
+    "evicted_flows",
+    "evicted_half_open",
+    "evicted_mappings",
+    "evicted_clients",
+    "evicted_echoes",
+];
+
+/// The same.
+const REFUSED: [&str; Kind::COUNT] = [
+    "refused_flows",
+    "refused_half_open",
+    "refused_mappings",
+    "refused_clients",
+    "refused_echoes",
+];

@@ -41,8 +41,9 @@ impl Abilities {
         capabilities
     }
 
-    /// Bytes of the largest IP packet to be cut by the kernel. One byte more than 65,535 with the Ethernet header, or a
-    /// last segment that is not full, and the kernel cuts it in software on its way over bridge and veth.
+    /// Bytes of the largest IP packet to be cut by the kernel. One byte more than 65,535 with the Ethernet header, and the
+    /// kernel cuts it in software on its way over bridge and veth. Whole segments, as the container would get from a host
+    /// that cuts for itself.
     fn superpacket(self) -> usize {
         let segment = usize::from(self.segment.max(1));
         let room = MAX_FRAME - ETHERNET_HEADER - TCP_IPV4_HEADERS;

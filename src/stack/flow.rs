@@ -5,16 +5,24 @@
 //! the host side; **open**, with a smoltcp interface of its own; **over**, an empty place that keeps the id reserved until
 //! the shell has taken [`Action::Close`](super::Action::Close).
 //!
+//! Beside its phase a flow has a **standing** with the [`Ledger`](super::Ledger): *half-open* until both sides have
+//! answered, first without and, once the host has answered, with a place among the flows if one is free; then
+//! *established*. Each container's flows stand in an order by standing and idle time, so whoever has to make room is
+//! found without a search. To move a flow in that order costs a look-up in a tree, so it is done at most once a
+//! [`TOUCH`]: a flow that carries a million packets costs no more than one that carries one.
+//!
 //! A connection that we closed first passes TIME-WAIT in a table of its own, where it costs some 100 bytes and no ring.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use ahash::RandomState;
 use slab::Slab;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
+use super::directory::{Directory, Key};
+use super::ledger::{Kind, Place};
 use super::segment::Segment;
 use super::tcp::Connection;
 use super::types::FlowId;
@@ -41,6 +49,38 @@ pub(super) struct Flow {
     pub(super) armed: Option<Instant>,
     /// The slot of the next look at its rings.
     pub(super) look: Option<Instant>,
+    places: Places,
+    /// When it began, was established, or last carried something, to within [`TOUCH`].
+    used: Instant,
+}
+
+/// What a flow holds in the ledger; nothing once it is over.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Until both sides have answered.
+    pub(super) half_open: Option<Place>,
+    /// Of a connection.
+    pub(super) flow: Option<Place>,
+}
+
+/// In what order a container's flows make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// Half-open, without a place among the flows.
+    Calling,
+    /// Half-open, with one.
+    Reserved,
+    Established,
+}
+
+impl Places {
+    fn standing(&self) -> Standing {
+        match (&self.half_open, &self.flow) {
+            (Some(_), None) => Standing::Calling,
+            (Some(_), Some(_)) => Standing::Reserved,
+            (None, _) => Standing::Established,
+        }
+    }
 }
 
 /// How far a flow is.
@@ -71,19 +111,19 @@ pub(super) struct Held {
 pub(super) struct Flows {
     slots: Slab<Flow>,
     index: HashMap<Tuple, FlowId, RandomState>,
+    directory: Directory,
+    /// Those that are not over.
+    order: BTreeSet<(IpAddr, Standing, Instant, FlowId)>,
 }
 
 impl Flows {
-    pub(super) fn new(key: RandomState) -> Self {
+    pub(super) fn new(key: RandomState, directory: Directory) -> Self {
         Self {
             slots: Slab::new(),
             index: HashMap::with_hasher(key),
+            directory,
+            order: BTreeSet::new(),
         }
-    }
-
-    /// How many places are taken, those of flows that are over included.
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
     }
 
     pub(super) fn find(&self, tuple: &Tuple) -> Option<FlowId> {
@@ -94,30 +134,108 @@ impl Flows {
         self.slots.get_mut(id.0 as usize)
     }
 
-    pub(super) fn insert(&mut self, tuple: Tuple, mac: EthernetAddress, phase: Phase) -> Option<FlowId> {
-        let place = self.slots.vacant_entry();
-        let id = FlowId(u32::try_from(place.key()).ok()?);
-        place.insert(Flow {
+    /// None if another shard has it, or there are too many.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        tuple: Tuple,
+        mac: EthernetAddress,
+        phase: Phase,
+        places: Places,
+    ) -> Option<FlowId> {
+        if !self.directory.claim(Key::Flow(tuple)) {
+            return None;
+        }
+        let slot = self.slots.vacant_entry();
+        let id = FlowId(u32::try_from(slot.key()).ok()?);
+        self.order.insert((tuple.endpoint.ip(), places.standing(), now, id));
+        slot.insert(Flow {
             tuple,
             mac,
             phase,
             queued: false,
             armed: None,
             look: None,
+            places,
+            used: now,
         });
         self.index.insert(tuple, id);
         Some(id)
     }
 
-    /// Ends a flow: its tuple is free, its id not yet. Returns what it was, none if it was over before.
+    /// Whether a flow has a place among the flows.
+    pub(super) fn has_place(&self, id: FlowId) -> bool {
+        let flow = self.slots.get(id.0 as usize);
+        flow.is_some_and(|flow| flow.places.flow.is_some())
+    }
+
+    /// Gives a half-open flow its place among the flows.
+    pub(super) fn reserve(&mut self, id: FlowId, place: Place) {
+        self.refile(id, |flow| flow.places.flow = Some(place));
+    }
+
+    /// Both sides have answered.
+    pub(super) fn establish(&mut self, now: Instant, id: FlowId) {
+        self.refile(id, |flow| {
+            flow.places.half_open = None;
+            flow.used = now;
+        });
+    }
+
+    /// The flow has carried something.
+    pub(super) fn touch(&mut self, now: Instant, id: FlowId) {
+        let stale = self.get_mut(id).is_some_and(|flow| now >= flow.used + TOUCH);
+        if stale {
+            self.refile(id, |flow| flow.used = now);
+        }
+    }
+
+    /// Which of `owner`'s flows goes first to make room for one of that `kind`; `own` if it is for another flow of its own.
+    pub(super) fn spare(&self, now: Instant, owner: IpAddr, kind: Kind, own: bool) -> Option<FlowId> {
+        let idle_for = |standing, least| {
+            let first = self.first(owner, standing);
+            first.filter(|(used, _)| *used + least <= now)
+        };
+        let half_open = if own { GRACE } else { Duration::ZERO };
+        let found = match kind {
+            Kind::HalfOpen => {
+                let both = [Standing::Calling, Standing::Reserved].map(|standing| idle_for(standing, half_open));
+                both.into_iter().flatten().min()
+            }
+            Kind::Flow => idle_for(Standing::Reserved, GRACE).or_else(|| idle_for(Standing::Established, IDLE)),
+            Kind::Mapping | Kind::Client | Kind::Echo => None,
+        };
+        found.map(|(_, id)| id)
+    }
+
+    fn first(&self, owner: IpAddr, standing: Standing) -> Option<(Instant, FlowId)> {
+        let start = (owner, standing, Instant::from_micros(i64::MIN), FlowId(0));
+        let (of, at, used, id) = *self.order.range(start..).next()?;
+        ((of, at) == (owner, standing)).then_some((used, id))
+    }
+
+    /// Changes what a flow is ordered by.
+    fn refile(&mut self, id: FlowId, change: impl FnOnce(&mut Flow)) {
+        let Some(flow) = self.slots.get_mut(id.0 as usize) else {
+            return;
+        };
+        let owner = flow.tuple.endpoint.ip();
+        self.order.remove(&(owner, flow.places.standing(), flow.used, id));
+        change(flow);
+        self.order.insert((owner, flow.places.standing(), flow.used, id));
+    }
+
+    /// Ends a flow: its tuple and places are free, its id not yet. Returns what it was, none if it was over before.
     pub(super) fn end(&mut self, id: FlowId) -> Option<Phase> {
-        let flow = self.get_mut(id)?;
+        let flow = self.slots.get_mut(id.0 as usize)?;
         let phase = std::mem::replace(&mut flow.phase, Phase::Over);
-        let tuple = flow.tuple;
         if matches!(phase, Phase::Over) {
             return None;
         }
-        self.index.remove(&tuple);
+        self.index.remove(&flow.tuple);
+        self.directory.release(Key::Flow(flow.tuple));
+        let standing = std::mem::take(&mut flow.places).standing();
+        self.order.remove(&(flow.tuple.endpoint.ip(), standing, flow.used, id));
         Some(phase)
     }
 
@@ -133,15 +251,10 @@ impl Flows {
     }
 
     /// The flows of `container` that are not over.
-    pub(super) fn of_container(&self, container: std::net::IpAddr) -> Vec<FlowId> {
-        let of_container = self
-            .slots
-            .iter()
-            .filter(|(_, flow)| flow.tuple.endpoint.ip() == container && !matches!(flow.phase, Phase::Over));
-        of_container
-            .filter_map(|(key, _)| u32::try_from(key).ok())
-            .map(FlowId)
-            .collect()
+    pub(super) fn of_container(&self, container: IpAddr) -> Vec<FlowId> {
+        let start = (container, Standing::Calling, Instant::from_micros(i64::MIN), FlowId(0));
+        let of_container = self.order.range(start..).take_while(|(of, ..)| *of == container);
+        of_container.map(|(.., id)| *id).collect()
     }
 }
 
@@ -150,6 +263,7 @@ impl Flows {
 pub(super) struct TimeWait {
     entries: HashMap<Tuple, LastAck, RandomState>,
     order: VecDeque<(Instant, Tuple)>,
+    directory: Directory,
     /// The slot of its deadline.
     pub(super) armed: Option<Instant>,
 }
@@ -175,10 +289,11 @@ impl LastAck {
 }
 
 impl TimeWait {
-    pub(super) fn new(key: RandomState) -> Self {
+    pub(super) fn new(key: RandomState, directory: Directory) -> Self {
         Self {
             entries: HashMap::with_hasher(key),
             order: VecDeque::new(),
+            directory,
             armed: None,
         }
     }
@@ -186,6 +301,9 @@ impl TimeWait {
     pub(super) fn insert(&mut self, tuple: Tuple, last: LastAck) {
         if self.order.len() >= MAX_TIME_WAIT {
             self.drop_first();
+        }
+        if !self.directory.claim(Key::Flow(tuple)) {
+            return;
         }
         self.order.push_back((last.until, tuple));
         self.entries.insert(tuple, last);
@@ -196,7 +314,9 @@ impl TimeWait {
     }
 
     pub(super) fn remove(&mut self, tuple: &Tuple) {
-        self.entries.remove(tuple);
+        if self.entries.remove(tuple).is_some() {
+            self.directory.release(Key::Flow(*tuple));
+        }
     }
 
     /// When the oldest entry ends.
@@ -216,7 +336,7 @@ impl TimeWait {
         };
         // The tuple may have come by again since, with an entry of its own.
         if self.entries.get(&tuple).is_some_and(|last| last.until == until) {
-            self.entries.remove(&tuple);
+            self.remove(&tuple);
         }
     }
 }
@@ -228,6 +348,19 @@ pub(super) const TCP_IPV4_HEADERS: u16 = 40;
 /// container that missed our last ACK sends its FIN again after 0.2, 0.4, 0.8, 1.6 and 3.2 seconds (Linux), well within.
 /// The 2 MSL of RFC 9293 would only keep tuples from being used again.
 const TIME_WAIT: Duration = Duration::from_secs(10);
+
+/// How exactly idle time is known; a flow is moved in the order at most once in that time.
+const TOUCH: Duration = Duration::from_secs(1);
+
+/// A flow that has carried nothing for so long may make room for another; one that has carried something never does.
+/// Whoever keeps a connection alive on purpose says something within a minute, for that is the usual patience of proxies
+/// (nginx, proxy_read_timeout); RFC 5382 REQ-5 asks for more, and gets it wherever there is room.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A handshake that is not done after so long may make room for another of the same container, and a younger one does not:
+/// the newcomer's SYN is dropped and comes again after a second (RFC 6298 section 2.1). So a burst is spread, and a flood
+/// costs the host no more sockets than the limit in a second.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Entries, about 1.5 MB; beyond that the oldest goes early.
 const MAX_TIME_WAIT: usize = 8192;

@@ -18,7 +18,7 @@
 //!
 //! An outbound SYN is held, not answered: its headers are kept, [`Action::Connect`] goes out, and only
 //! [`Engine::connected`] makes the interface and its rings and lets it see the SYN. So a refused connection is refused and
-//! an unreachable one unreachable, a half-open flow costs some 300 bytes, and no paused SYN|ACK is needed in smoltcp.
+//! an unreachable one unreachable, a half-open flow costs some 400 bytes, and no paused SYN|ACK is needed in smoltcp.
 //! What smoltcp lacks of RFC 5961, and what it must not see, is in `guard`.
 //!
 //! Towards the container, smoltcp builds superframes: the kernel at the other end of the uplink cuts them to the real
@@ -29,12 +29,18 @@
 //! A flow's rings are as large as its speed wants and cost what it moves (`rings`): their pages come with the first byte,
 //! go when the flow rests, and pass from one flow to the next. Where they lie is the shell's business ([`RingMemory`]).
 //!
+//! # Shards
+//!
+//! One engine serves a network, or several do, each on a core of its own and with flows of its own, which it found first
+//! ([`Directory`]). Nothing else is shared.
+//!
 //! # Fairness and bounds
 //!
 //! Flows that may have something to send stand in one queue and get a frame each in turn, after the control queue. Each
 //! flow is announced to the shell once, until the shell has looked. Every table and queue has a bound in [`Limits`] or
-//! beside its constant; what goes beyond is lost, refused, or evicts what has been idle longest. Every deadline stands in
-//! one table (`timer`), and every state in which a container owes an answer has one.
+//! beside its constant. What containers hold is counted in a [`Ledger`] for the whole network; beyond a limit, the container
+//! that has most loses what has been idle longest (`engine::room`), or the newcomer is refused. What waits in queues beyond
+//! theirs is lost. Every deadline stands in one table (`timer`), and every state of a flow has one.
 
 mod associations;
 mod container;
@@ -42,11 +48,13 @@ mod control;
 mod counters;
 mod datagram;
 mod device;
+mod directory;
 mod engine;
 mod flow;
 mod frame;
 mod guard;
 mod icmp;
+mod ledger;
 mod offload;
 mod random;
 mod rings;
@@ -58,7 +66,9 @@ mod types;
 mod udp;
 
 pub use counters::{Counters, Discard};
+pub use directory::{Directory, ShardId};
 pub use engine::Engine;
+pub use ledger::Ledger;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
 pub use rings::{Ring, RingId, RingMemory};
 pub use types::{

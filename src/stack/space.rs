@@ -25,6 +25,8 @@ pub(super) struct Space {
     pub(super) peer_initial: u32,
     /// The highest sequence number received with payload, plus one.
     furthest: u32,
+    /// The container was sent something since it last sent something.
+    pub(super) answered: bool,
     /// Bytes given to the host.
     pub(super) drained: u32,
     /// Something was sent already, so the fields above count.
@@ -49,6 +51,7 @@ impl Space {
         if let Some(ack) = segment.ack.filter(|ack| before(acked, *ack) && !before(sent, *ack)) {
             self.acked = ack;
         }
+        self.answered &= segment.len == 0;
         let end = segment.end().wrapping_sub(u32::from(segment.fin));
         if segment.len > 0 && before(self.furthest, end) {
             self.furthest = end;
@@ -78,6 +81,7 @@ impl Space {
         if before(self.sent, sent.end()) {
             self.sent = sent.end();
         }
+        self.answered |= sent.len > 0;
         if let Some(ack) = sent.ack {
             self.last_ack = ack;
             self.last_window = sent.window;

@@ -19,7 +19,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr, TcpControl};
 
 use super::device::{Abilities, Emitted, OnePacket};
-use super::flow::{Held, LastAck, Tuple};
+use super::flow::{Held, LastAck, TCP_IPV4_HEADERS, Tuple};
 use super::frame::IPV4_HEADER;
 use super::rings::{RingedSocket, Sockets};
 use super::segment::{BARE_PACKET, Reply, Segment, wire_endpoint};
@@ -35,8 +35,12 @@ pub(super) struct Connection {
     pub(super) told: Told,
     /// Both directions of the sequence space, as far as the guard needs them.
     pub(super) space: Space,
-    /// Last time the container was heard, or began to owe us something.
+    /// Last time the connection was heard of, or its container began to owe us something.
     progress: Instant,
+    /// The acknowledgement that we owe may wait.
+    ack_waits: bool,
+    /// Probes of a silent container since.
+    probes: u32,
 }
 
 /// What has passed between shell and connection.
@@ -79,6 +83,8 @@ impl Connection {
             told: Told::default(),
             space: Space::default(),
             progress: now,
+            ack_waits: false,
+            probes: 0,
         }
     }
 
@@ -131,19 +137,36 @@ impl Connection {
         reply: &mut [u8; REPLY_ROOM],
     ) -> Option<Emitted> {
         let before_it = self.state();
+        self.choose_ack_delay(segment);
         let mut wire = OnePacket::new(self.abilities, Some(packet), reply);
         self.interface.poll_ingress_single(now, &mut wire, &mut self.socket.set);
         let emitted = wire.emitted();
         if let Some(emitted) = emitted {
             self.space.note_sent(&reply[..emitted.len]);
         }
-        self.progress = now;
+        // A handshake has one patience from its beginning, whatever is said meanwhile.
+        if self.is_established() {
+            self.make_progress(now);
+        }
         self.socket.inward.note_written(segment.len as usize);
         if before_it == State::SynSent && self.state() != State::SynSent {
             self.space.meet(segment, self.socket_ref().recv_capacity());
         }
         self.space.note_received(segment);
         emitted
+    }
+
+    /// In a conversation, where a short segment follows an answer of ours, the acknowledgement waits a moment for the next
+    /// answer to travel with (RFC 9293 section 3.8.6.3 allows half a second); smoltcp does not let more than a segment's
+    /// worth wait. Whoever sends much, or twice without an answer between, is acknowledged at once.
+    fn choose_ack_delay(&mut self, segment: &Segment) {
+        let owes_one = self.space.last_ack != self.next_expected();
+        if !owes_one {
+            let full = u32::from(self.abilities.mtu) - u32::from(TCP_IPV4_HEADERS);
+            self.ack_waits = self.space.answered && (1..full).contains(&segment.len);
+        }
+        let delay = self.ack_waits.then_some(ACK_DELAY);
+        self.socket().set_ack_delay(delay);
     }
 
     /// Makes smoltcp send a challenge ACK (RFC 5961 section 3.2), at most one a second (section 7): it challenges an
@@ -176,10 +199,10 @@ impl Connection {
         Some(emitted)
     }
 
-    /// When smoltcp wants to be run again, or patience ends.
+    /// When smoltcp wants to be run again, a probe is due, or patience ends.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         if self.rests() {
-            return None;
+            return self.patience();
         }
         let mut wanted = self.interface.poll_at(now, &self.socket.set);
         if wanted.is_none() && self.is_established() && self.socket_ref().send_queue() > 0 {
@@ -188,7 +211,7 @@ impl Connection {
         }
         // smoltcp was run a moment ago: should it want to be run at once although it had nothing to send, it must wait.
         let wanted = wanted.map(|at| at.max(now + SHORTEST_WAIT));
-        [wanted, self.patience()].into_iter().flatten().min()
+        [wanted, self.next_probe(), self.patience()].into_iter().flatten().min()
     }
 
     /// Tells smoltcp again that the container's window is closed. When a retransmission falls due while the container's
@@ -215,21 +238,47 @@ impl Connection {
         self.state() == State::TimeWait && self.space.last_ack == self.next_expected()
     }
 
-    /// When the container has owed us an answer for too long.
+    /// When the other side has been silent for too long; every state has an end.
     pub(super) fn patience(&self) -> Option<Instant> {
         let owed = match self.state() {
             State::Listen | State::SynSent | State::SynReceived => HANDSHAKE_PATIENCE,
             State::LastAck | State::Closing => LAST_ACK_PATIENCE,
             State::FinWait1 => UNACKNOWLEDGED_PATIENCE,
             State::Established | State::CloseWait if self.socket_ref().send_queue() > 0 => UNACKNOWLEDGED_PATIENCE,
+            State::Established | State::CloseWait => PROBE_AFTER + PROBE_EVERY * PROBES,
             State::FinWait2 => HALF_CLOSED_PATIENCE,
-            State::Established | State::CloseWait | State::TimeWait | State::Closed => return None,
+            // The container is done; bytes wait for a host that takes none.
+            State::TimeWait | State::Closed => HALF_CLOSED_PATIENCE,
         };
         Some(self.progress + owed)
     }
 
+    /// A keep-alive (RFC 9293 section 3.8.4) if one is due: what was acknowledged last, one byte before what comes next.
+    pub(super) fn probe(&mut self, now: Instant) -> Option<Reply> {
+        self.next_probe().filter(|at| *at <= now)?;
+        self.probes += 1;
+        Some(Reply {
+            control: TcpControl::None,
+            seq: self.space.sent.wrapping_sub(1),
+            ack: Some(self.space.last_ack),
+            window: self.space.last_window,
+        })
+    }
+
+    /// When a container that owes us nothing is asked whether it is still there.
+    fn next_probe(&self) -> Option<Instant> {
+        let open = matches!(self.state(), State::Established | State::CloseWait);
+        let idle = open && self.socket_ref().send_queue() == 0 && self.probes < PROBES;
+        idle.then(|| self.progress + PROBE_AFTER + PROBE_EVERY * self.probes)
+    }
+
+    fn make_progress(&mut self, now: Instant) {
+        self.progress = now;
+        self.probes = 0;
+    }
+
     /// Lends the bytes that wait for the host.
-    pub(super) fn drain(&mut self, take: impl FnOnce(&[u8]) -> usize) -> Taken {
+    pub(super) fn drain(&mut self, now: Instant, take: impl FnOnce(&[u8]) -> usize) -> Taken {
         let mut taken = Taken::default();
         // An error means that nothing can be received, and so nothing waits.
         let _ = self.socket().recv(|bytes| {
@@ -243,6 +292,9 @@ impl Connection {
         });
         let drained = u32::try_from(taken.taken).unwrap_or(u32::MAX);
         self.space.drained = self.space.drained.wrapping_add(drained);
+        if drained > 0 && matches!(self.state(), State::TimeWait | State::Closed) {
+            self.make_progress(now);
+        }
         taken
     }
 
@@ -257,7 +309,7 @@ impl Connection {
             (filled, filled)
         });
         if was_empty {
-            self.progress = now;
+            self.make_progress(now);
         }
         self.socket.outward.note_written(filled.unwrap_or(0));
         filled.ok()
@@ -266,7 +318,9 @@ impl Connection {
     /// The host has finished; our FIN follows what is still in the ring, once the connection is established.
     pub(super) fn finish(&mut self, now: Instant) {
         self.told.host_finished = true;
-        self.progress = now;
+        if self.is_established() {
+            self.make_progress(now);
+        }
         self.close_if_due();
     }
 
@@ -392,6 +446,10 @@ pub(super) const REPLY_ROOM: usize = IPV4_HEADER + 60;
 /// Farther ahead than any ring reaches, and still ahead on the circle of sequence numbers.
 const NEVER_SENT: u32 = 1 << 30;
 
+/// Longer than a service on this machine or its network takes to answer, and too short to be felt: whoever waits for the
+/// acknowledgement alone gets it after this.
+const ACK_DELAY: Duration = Duration::from_millis(1);
+
 /// Guards the shell's loop against spinning, whatever smoltcp answers.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
@@ -409,5 +467,16 @@ const LAST_ACK_PATIENCE: Duration = Duration::from_secs(60);
 /// probes of its closed window is heard and may go on for ever.
 const UNACKNOWLEDGED_PATIENCE: Duration = Duration::from_secs(924);
 
-/// The host has finished, the container says nothing: RFC 5382 REQ-5, no less than 2 hours 4 minutes.
+/// Linux, tcp_keepalive_time: an idle connection costs nobody anything, but its other end may be gone without a word. A
+/// live kernel answers whatever its program does. The other side of the flow is the host kernel's to probe.
+const PROBE_AFTER: Duration = Duration::from_secs(7200);
+
+/// Linux, tcp_keepalive_intvl.
+const PROBE_EVERY: Duration = Duration::from_secs(75);
+
+/// Linux, tcp_keepalive_probes. With the above, an idle connection lasts 2 hours 11 minutes at least, as RFC 5382 REQ-5
+/// asks (2 hours 4 minutes).
+const PROBES: u32 = 9;
+
+/// One side has finished, the other says or takes nothing: RFC 5382 REQ-5, no less than 2 hours 4 minutes.
 const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(7440);

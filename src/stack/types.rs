@@ -7,7 +7,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::policy::{HostAccess, Policy};
 
-use super::Offload;
+use super::{Offload, ShardId};
 
 /// One TCP flow. Shapes like a small integer so that the shell can index its own table with it; never reused while
 /// the shell has not seen [`Action::Close`] for it.
@@ -43,14 +43,18 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Bounds on what containers can make us keep. What goes beyond is refused or evicts what has been idle longest.
+/// Bounds on what containers can make us keep, counted over all engines of a network
+/// ([`Ledger`](super::Ledger)). What goes beyond evicts what has been idle longest of the container that has most, or
+/// is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// TCP flows of the network.
     pub flows: usize,
     /// TCP flows of one container.
     pub flows_per_container: usize,
-    /// Outbound flows of one container whose host side is not known yet.
+    /// Flows of the network of which a side has not yet answered: the host a container's SYN, or the container ours.
+    pub half_open: usize,
+    /// The same for one container.
     pub half_open_per_container: usize,
     /// UDP mappings of the network; as many again for published ports' clients, and for echoes.
     pub mappings: usize,
@@ -81,29 +85,39 @@ impl Config {
 }
 
 impl Limits {
-    /// The same shares of what so many descriptors allow: a flow, a mapping and an echo mapping take one each.
+    /// The same shares of what so many descriptors allow: a flow, half-open or not, a mapping and an
+    /// echo mapping take one each.
     pub fn within(self, descriptors: usize) -> Self {
-        let wanted = self.flows + 2 * self.mappings;
+        let wanted = self.descriptors();
         let share = |limit: usize| (limit * descriptors.min(wanted) / wanted.max(1)).max(1);
         Self {
             flows: share(self.flows),
             flows_per_container: share(self.flows_per_container),
+            half_open: share(self.half_open),
             half_open_per_container: share(self.half_open_per_container),
             mappings: share(self.mappings),
             mappings_per_container: share(self.mappings_per_container),
         }
     }
+
+    fn descriptors(&self) -> usize {
+        self.flows + self.half_open + 2 * self.mappings
+    }
 }
 
 impl Default for Limits {
-    /// Chosen so that one container can fill neither a helper with 20,000 descriptors nor the neighbours' share.
+    /// As many flows as connection tracking behind a kernel's bridge has room for on a small machine (65,536,
+    /// nf_conntrack_max); one container alone gets three quarters, so that the next finds room at once. An eighth may be
+    /// half-open: 8,192 handshakes of 100 ms are 80,000 a second. All of it together takes 106,496 descriptors; a machine
+    /// that allows fewer gets the same shares of those ([`Limits::within`]).
     fn default() -> Self {
         Self {
-            flows: 16_384,
-            flows_per_container: 12_288,
-            half_open_per_container: 1_024,
-            mappings: 8_192,
-            mappings_per_container: 2_048,
+            flows: 65_536,
+            flows_per_container: 49_152,
+            half_open: 8_192,
+            half_open_per_container: 4_096,
+            mappings: 16_384,
+            mappings_per_container: 4_096,
         }
     }
 }
@@ -163,6 +177,11 @@ pub enum Passage<'f> {
         client: SocketAddr,
         /// The message.
         payload: &'f [u8],
+    },
+    /// Show the frame to that engine: what it belongs to is there.
+    Elsewhere {
+        /// One of those that share the directory.
+        shard: ShardId,
     },
 }
 
@@ -319,8 +338,9 @@ mod tests {
         let usual = Limits::default();
         assert_eq!(usual.within(1_000_000), usual);
         let small = usual.within(3_584);
-        assert!(small.flows + 2 * small.mappings <= 3_584, "{small:?}");
+        assert!(small.descriptors() <= 3_584, "{small:?}");
         assert!(small.flows_per_container < small.flows && small.mappings_per_container < small.mappings);
+        assert!(small.half_open_per_container < small.half_open);
         assert_eq!(usual.within(0).flows, 1, "never nothing at all");
     }
 }

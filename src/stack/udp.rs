@@ -50,6 +50,11 @@ impl Mapping {
         self.peers.insert(0, Peer { real, shown });
     }
 
+    /// The container has written to what it calls `shown`.
+    pub(super) fn has_written_to(&self, shown: SocketAddr) -> bool {
+        self.peers.iter().any(|peer| peer.shown == shown)
+    }
+
     /// Who has answered, as the container knows it; none if it was not written to.
     pub(super) fn answer_from(&mut self, real: SocketAddr) -> Option<SocketAddr> {
         let peer = self.peers.iter().find(|peer| peer.real == real)?;

@@ -6,10 +6,13 @@
 #![allow(unsafe_code)]
 
 pub mod clock;
+pub mod datagrams;
 pub mod descriptors;
+pub mod ethtool;
 pub mod mapping;
 pub mod namespace;
 pub mod packet;
+pub mod packet_ring;
 pub mod pidfd;
 pub mod plain_tap;
 pub mod process;

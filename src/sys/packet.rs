@@ -5,9 +5,10 @@
 //! who may not need to: rights are asked for when the socket is made.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Why there is no packet socket.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +38,14 @@ pub fn open(ifindex: u32) -> Result<OwnedFd, PacketError> {
         return Err(PacketError::BigEndian);
     }
     let socket = make()?;
-    set(&socket, "an offload header", libc::PACKET_VNET_HDR)?;
+    set(socket.as_fd(), "an offload header", libc::PACKET_VNET_HDR, &ON)?;
     // What we send ourselves is not told to us in any case; this keeps out what the kernel says by itself (Linux 4.20).
-    set(&socket, "to hear only what arrives", libc::PACKET_IGNORE_OUTGOING)?;
+    set(
+        socket.as_fd(),
+        "to hear only what arrives",
+        libc::PACKET_IGNORE_OUTGOING,
+        &ON,
+    )?;
     // As much as the host allows everybody (net.core.rmem_max, wmem_max): the kernel cuts the wish down to that.
     let refused = |step| move |source| PacketError::Kernel { step, source };
     socket
@@ -53,6 +59,37 @@ pub fn open(ifindex: u32) -> Result<OwnedFd, PacketError> {
 /// Whether this machine has any, in the network namespace of this thread.
 pub fn probe() -> Result<(), PacketError> {
     make().map(drop)
+}
+
+/// Whether the kernel has a word for UDP superframes in a packet socket's offload header (since Linux 6.2): it is given one,
+/// and either finds the header invalid or loses the frame, for the interface must have no carrier yet.
+pub fn takes_udp_superframes(socket: BorrowedFd<'_>) -> bool {
+    let sent = SockRef::from(&socket).send(&UDP_SUPERFRAME);
+    !sent.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+}
+
+/// Frames that found no room since this was last asked (PACKET_STATISTICS).
+pub fn losses(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut statistics = libc::tpacket_stats {
+        tp_packets: 0,
+        tp_drops: 0,
+    };
+    let mut len = STATISTICS_LEN;
+    // SAFETY: the kernel writes at most `len` bytes, which is the size of `statistics`; the descriptor is open.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut statistics).cast(),
+            &raw mut len,
+        )
+    };
+    if result == 0 {
+        Ok(statistics.tp_drops)
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Without a protocol it hears nothing until it is bound, so that no other interface's frames are in its queue.
@@ -72,16 +109,22 @@ fn socket_error(error: io::Error) -> PacketError {
     }
 }
 
-fn set(socket: &Socket, step: &'static str, option: libc::c_int) -> Result<(), PacketError> {
-    let on: libc::c_int = 1;
-    // SAFETY: only called with options that read one int, which `on` is; the descriptor is open.
+/// Sets an option that reads a `T`.
+pub(super) fn set<T: Copy>(
+    socket: BorrowedFd<'_>,
+    step: &'static str,
+    option: libc::c_int,
+    value: &T,
+) -> Result<(), PacketError> {
+    let len = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
+    // SAFETY: pointer and length describe `value`, and the kernel only reads; the descriptor is open.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_PACKET,
             option,
-            (&raw const on).cast(),
-            INT_LEN,
+            ptr::from_ref(value).cast(),
+            len,
         )
     };
     if result == 0 {
@@ -110,12 +153,33 @@ fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
 
 /// Bytes wished for in each direction: 64 superframes, as many as the driver takes in a turn.
 const BUFFER: usize = 64 * 64 * 1024;
+/// An offload header for two segments of one byte, and two bytes from nobody to nobody.
+const UDP_SUPERFRAME: [u8; 10 + 14 + 20 + 8 + 2] = {
+    let mut frame = [0; 10 + 14 + 20 + 8 + 2];
+    // VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_UDP_L4; 42 bytes of headers, the checksum 6 bytes behind byte 34.
+    let header = [1, 5, 42, 0, 1, 0, 34, 0, 6, 0];
+    let mut at = 0;
+    while at < header.len() {
+        frame[at] = header[at];
+        at += 1;
+    }
+    // IPv4 with 20 bytes of header, 30 in all, UDP; its length of 10.
+    frame[22] = 0x08;
+    frame[24] = 0x45;
+    frame[27] = 30;
+    frame[32] = 64;
+    frame[33] = 17;
+    frame[49] = 10;
+    frame
+};
+/// Options that are on or off take an int.
+const ON: libc::c_int = 1;
 /// AF_PACKET as a family is written in an address.
 const AF_PACKET: libc::sa_family_t = 17;
 /// Every protocol; linux/if_ether.h.
 const ETH_P_ALL: u16 = 0x0003;
 /// Sizes as the kernel wants them.
-const INT_LEN: libc::socklen_t = 4;
+const STATISTICS_LEN: libc::socklen_t = 8;
 const ADDRESS_LEN: libc::socklen_t = 20;
 
 #[cfg(test)]
@@ -126,8 +190,11 @@ mod tests {
     fn the_constants_are_the_headers() {
         assert_eq!(libc::c_int::from(AF_PACKET), libc::AF_PACKET);
         assert_eq!(libc::c_int::from(ETH_P_ALL), libc::ETH_P_ALL);
+        assert_eq!(
+            usize::try_from(STATISTICS_LEN).unwrap(),
+            size_of::<libc::tpacket_stats>()
+        );
         assert_eq!(usize::try_from(ADDRESS_LEN).unwrap(), size_of::<libc::sockaddr_ll>());
-        assert_eq!(usize::try_from(INT_LEN).unwrap(), size_of::<libc::c_int>());
     }
 
     #[test]

@@ -78,7 +78,38 @@ impl Tap {
     /// kernel have in common.
     pub fn create(name: &str, wanted: OffloadBits) -> Result<Self, TapError> {
         let device = open_device()?;
-        make_interface(&device, name)?;
+        make_interface(&device, name, MAKE)?;
+        Self::set_up(device, wanted)
+    }
+
+    /// Makes an interface with up to `count` queues, as many as the kernel gives; also returns those behind the first.
+    ///
+    /// The kernel spreads flows over them and has each come over the queue that it was last answered from
+    /// (drivers/net/tun.c, tun_automq_select_queue).
+    pub fn create_queues(name: &str, wanted: OffloadBits, count: usize) -> Result<(Self, Vec<OwnedFd>), TapError> {
+        if count <= 1 {
+            return Ok((Self::create(name, wanted)?, Vec::new()));
+        }
+        let device = open_device()?;
+        match make_interface(&device, name, MAKE | MULTI_QUEUE) {
+            // A driver that has no queues to choose from.
+            Err(TapError::Driver { .. }) => return Ok((Self::create(name, wanted)?, Vec::new())),
+            made => made?,
+        }
+        let tap = Self::set_up(device, wanted)?;
+        let mut others = Vec::new();
+        for _ in 1..count {
+            let queue = open_device()?;
+            if make_interface(&queue, name, TAP_FLAGS | MULTI_QUEUE).is_err() {
+                break;
+            }
+            others.push(queue.into());
+        }
+        Ok((tap, others))
+    }
+
+    /// What holds for the interface whatever the number of its queues.
+    fn set_up(device: File, wanted: OffloadBits) -> Result<Self, TapError> {
         // One header's size and byte order for all machines, so that two TAPs can be joined without a look inside.
         driver(
             "the size of the offload header",
@@ -87,7 +118,7 @@ impl Tap {
             HEADER_LEN,
         )?;
         driver("a little-endian offload header", &device, libc::TUNSETVNETLE, 1)?;
-        let offload = agree_offload(&device, wanted)?;
+        let offload = agree_offload(wanted, |flags| set_offload(&device, flags))?;
         Ok(Self {
             fd: device.into(),
             offload,
@@ -140,14 +171,14 @@ fn open_error(error: io::Error) -> TapError {
     }
 }
 
-fn make_interface(device: &File, name: &str) -> Result<(), TapError> {
+fn make_interface(device: &File, name: &str, flags: u16) -> Result<(), TapError> {
     check_name(name)?;
     // SAFETY: ifreq is plain data, valid when all zero.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = libc::c_char::try_from(from).map_err(|_| TapError::BadName { name: name.to_owned() })?;
     }
-    request.ifr_ifru.ifru_flags = TAP_FLAGS.cast_signed();
+    request.ifr_ifru.ifru_flags = flags.cast_signed();
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is; the descriptor is open.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     if result == 0 {
@@ -175,19 +206,28 @@ pub(super) fn interface_error(name: &str, source: io::Error, step: &'static str)
     }
 }
 
-fn agree_offload(device: &File, wanted: OffloadBits) -> Result<OffloadBits, TapError> {
+/// Tries `wanted` and then ever poorer sets until `set` takes one.
+fn agree_offload(
+    wanted: OffloadBits,
+    mut set: impl FnMut(libc::c_uint) -> io::Result<()>,
+) -> Result<OffloadBits, TapError> {
     let mut offload = wanted;
-    loop {
-        // SAFETY: TUNSETOFFLOAD takes a number; the descriptor is open.
-        let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETOFFLOAD, offload.flags()) };
-        if result == 0 {
-            return Ok(offload);
-        }
-        let source = io::Error::last_os_error();
+    while let Err(source) = set(offload.flags()) {
         offload = offload.step_down().ok_or(TapError::Driver {
             step: "any offload setting, even none",
             source,
         })?;
+    }
+    Ok(offload)
+}
+
+fn set_offload(device: &File, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: TUNSETOFFLOAD takes a number; the descriptor is open.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETOFFLOAD, flags) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 
@@ -208,8 +248,14 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'/' | b'%' | b':')
 }
 
-/// IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, and IFF_TUN_EXCL: make one, never attach to one that exists.
-const TAP_FLAGS: u16 = 0x0002 | 0x1000 | 0x4000 | 0x8000;
+/// IFF_TAP | IFF_NO_PI | IFF_VNET_HDR.
+const TAP_FLAGS: u16 = 0x0002 | 0x1000 | 0x4000;
+
+/// With IFF_TUN_EXCL: make one, never attach to one that exists.
+const MAKE: u16 = TAP_FLAGS | 0x8000;
+
+/// IFF_MULTI_QUEUE.
+const MULTI_QUEUE: u16 = 0x0100;
 
 /// Size of `struct virtio_net_hdr` without `num_buffers`.
 const HEADER_LEN: libc::c_int = 10;
@@ -223,6 +269,49 @@ mod tests {
         let steps: Vec<_> = std::iter::successors(Some(OffloadBits::ALL), |bits| bits.step_down()).collect();
         let flags: Vec<_> = steps.iter().map(|bits| bits.flags()).collect();
         assert_eq!(flags, [0x67, 0x07, 0x03, 0x01, 0x00]);
+    }
+
+    #[test]
+    fn agrees_on_what_the_kernel_knows() {
+        let all = OffloadBits::ALL;
+        let no_uso = OffloadBits { uso: false, ..all };
+        let only_v4 = OffloadBits { tso6: false, ..no_uso };
+        let only_checksum = OffloadBits { tso4: false, ..only_v4 };
+        for (known, agreed) in [
+            (0x67, all),
+            (0x0f, no_uso),
+            // A kernel with TUN_F_USO6 and not USO4 does not exist; both or none is asked for.
+            (0x4f, no_uso),
+            (0x03, only_v4),
+            (0x05, only_checksum),
+            (0x01, only_checksum),
+            (0x00, OffloadBits::default()),
+        ] {
+            assert_eq!(
+                agree_offload(all, |flags| kernel(known, flags)).unwrap(),
+                agreed,
+                "{known:#x}"
+            );
+        }
+        let wanted = agree_offload(only_v4, |flags| kernel(0x7f, flags)).unwrap();
+        assert_eq!(wanted, only_v4, "never more than wanted");
+        let mut asked = Vec::new();
+        let refused = agree_offload(all, |flags| {
+            asked.push(flags);
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        });
+        assert_eq!(asked, [0x67, 0x07, 0x03, 0x01, 0x00]);
+        let line = refused.unwrap_err().to_string();
+        assert!(line.contains("even none"), "{line}");
+    }
+
+    /// TUNSETOFFLOAD of a kernel that knows these bits (drivers/net/tun.c, set_offload).
+    fn kernel(known: libc::c_uint, flags: libc::c_uint) -> io::Result<()> {
+        if flags & !known == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        }
     }
 
     #[test]

@@ -102,6 +102,7 @@ fn a_caller_that_hangs_up_leaves_nothing_half_done(host: &Host) -> Outcome {
 }
 
 fn a_container_is_started_once(host: &Host) -> Outcome {
+    host.needs_taps()?;
     let agent = with_box(host)?;
     let ship = host.user_start(
         "ship",

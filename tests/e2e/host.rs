@@ -305,6 +305,11 @@ impl Host {
         ))
     }
 
+    /// Whether what `auto` finds here carries more than a frame at a time.
+    pub(crate) fn has_superframes(&self) -> bool {
+        self.machine != Machine::PlainTap
+    }
+
     /// The user has what `gangplank` can't do without; /dev/net/tun is looked for and may be missing.
     fn machine_allows_it(&mut self) -> Outcome {
         if self.user("unshare --user --map-root-user --net true")?.code != 0 {

@@ -31,6 +31,7 @@ mod endings;
 mod faults;
 mod inbound;
 mod lifecycle;
+mod limits;
 mod looking;
 mod names;
 mod neighbours;
@@ -40,6 +41,7 @@ mod refusals;
 mod requests;
 mod scale;
 mod terminal;
+mod threads;
 mod tour;
 mod uplinks;
 
@@ -73,6 +75,7 @@ fn all() -> Vec<Case> {
     [
         bulk::CASES,
         uplinks::CASES,
+        threads::CASES,
         scale::CASES,
         ground::CASES,
         tour::CASES,
@@ -90,6 +93,7 @@ fn all() -> Vec<Case> {
         looking::CASES,
         refusals::CASES,
         requests::CASES,
+        limits::CASES,
     ]
     .concat()
 }

@@ -2,6 +2,7 @@
 
 use crate::cases;
 use crate::host::{HOST, Host, OUTSIDE, OUTSIDE_TOO};
+use crate::process::OneCore;
 use crate::verdict::{Outcome, contains, fail, holds, same};
 
 cases![
@@ -16,6 +17,7 @@ cases![
     two_hundred_connections_at_once,
     udp_echo_out,
     a_burst_of_datagrams_out_and_one_back,
+    datagrams_in_bursts_arrive_as_they_were_sent,
     two_servers_see_one_host_port,
     ping_reaches_the_outside,
     ping_is_prohibited_where_the_host_forbids_it,
@@ -150,6 +152,31 @@ fn two_servers_see_one_host_port(host: &Host) -> Outcome {
     let (first, second) = (ports(OUTSIDE), ports(OUTSIDE_TOO));
     same("the first server sees one port", first.len(), 1)?;
     same("the second sees the same", second, first)
+}
+
+fn datagrams_in_bursts_arrive_as_they_were_sent(host: &Host) -> Outcome {
+    // The kernel keeps what crosses a cable in a queue for each core: a sender that is moved to another one between two
+    // datagrams can overtake itself.
+    let _alone = OneCore::keep()?;
+    let _tally = host.outside_server("tally", &format!("udp-tally {OUTSIDE} 7000"))?;
+    for _ in 0..3 {
+        same(
+            "out",
+            inside(host, &format!("udp-medley {OUTSIDE} 7000"))?.as_str(),
+            "in order",
+        )?;
+    }
+    host.container(
+        "-p 9000:9001/udp",
+        "tally",
+        &host.peer("udp-tally 0.0.0.0 9001"),
+        "ready",
+    )?;
+    for _ in 0..3 {
+        let said = host.outside(&host.peer(&format!("udp-medley {HOST} 9000")))?.ok()?;
+        same("in", said.as_str(), "in order")?;
+    }
+    Ok(())
 }
 
 pub(crate) fn ping_reaches_the_outside(host: &Host) -> Outcome {

@@ -42,12 +42,13 @@ def name_of(error):
 
 # TCP
 
-def tcp_echo(address, port):
-    """Echoes every connection; says who called."""
+def tcp_echo(address, port, seconds="0"):
+    """Echoes every connection, each piece after so long; says who called."""
     def serve(conn, peer):
         say("peer", peer[0], peer[1])
         with conn:
             while data := conn.recv(65536):
+                time.sleep(float(seconds))
                 conn.sendall(data)
     sock = listener(address, port)
     while True:
@@ -178,6 +179,23 @@ def many(address, port, count):
     say("right", right)
 
 
+def crowd(address, port, count):
+    """Opens `count` connections one after another, asks those that came about and keeps them; counts the others."""
+    kept, refused, slowest = [], 0, 0
+    for _ in range(int(count)):
+        start = time.monotonic()
+        try:
+            kept.append(socket.create_connection((address, int(port)), 10))
+        except ConnectionRefusedError:
+            refused += 1
+            slowest = max(slowest, time.monotonic() - start)
+    for conn in kept:
+        conn.sendall(b"?")
+    right = sum(conn.recv(1) == b"?" for conn in kept)
+    say("kept", len(kept), "right", right, "refused", refused, "slowest", round(slowest * 1000))
+    signal.pause()
+
+
 # Bulk data: the sender's and the receiver's digest must agree
 
 def blocks(count):
@@ -300,6 +318,67 @@ def udp_ask(source, port, *endpoints):
                 say(f"udp {length} {name_of(error)}")
 
 
+def udp_late_echo(address, port, seconds):
+    """Echoes each datagram after so long."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.bind((address, int(port)))
+    say("ready")
+    while True:
+        data, peer = sock.recvfrom(65536)
+        threading.Timer(float(seconds), sock.sendto, (data, peer)).start()
+
+
+def udp_many(address, port, count):
+    """Sends something of its own from each of `count` sockets at once, and says how many get it back."""
+    socks = [socket.socket(family(address), socket.SOCK_DGRAM) for _ in range(int(count))]
+    for number, sock in enumerate(socks):
+        sock.settimeout(10)
+        sock.sendto(f"<{number}>".encode(), (address, int(port)))
+    right = 0
+    for number, sock in enumerate(socks):
+        try:
+            right += sock.recvfrom(100)[0] == f"<{number}>".encode()
+        except OSError as error:
+            say(name_of(error))
+    say("right", right)
+
+
+def udp_tally(address, port):
+    """Answers `end` with the number of all datagrams before it, and with their digest, each with its length."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.bind((address, int(port)))
+    say("ready")
+    count, digest = 0, hashlib.sha256()
+    while True:
+        data, peer = sock.recvfrom(65536)
+        if data == b"end":
+            sock.sendto(b"%d %s" % (count, digest.hexdigest().encode()), peer)
+            count, digest = 0, hashlib.sha256()
+        else:
+            count += 1
+            digest.update(b"%d " % len(data) + data)
+
+
+def udp_medley(address, port):
+    """Sends datagrams in bursts: some of one size, some with a shorter last, some of all sizes; all must arrive, in order."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(5)
+    count, digest = 0, hashlib.sha256()
+    for lengths in ([100] * 20, [1400] * 10 + [7], [5, 5, 6, 5, 5], [0, 1, 0, 1], [1472] * 8, range(1, 1400, 70), [300] * 90):
+        for length in lengths:
+            data = os.urandom(length)
+            count += 1
+            digest.update(b"%d " % length + data)
+            sock.sendto(data, (address, int(port)))
+        time.sleep(0.02)
+    sock.sendto(b"end", (address, int(port)))
+    arrived, theirs = sock.recv(100).decode().split()
+    if theirs == digest.hexdigest():
+        say("in order")
+    else:
+        say("not as they were sent" if int(arrived) == count else f"{arrived} of {count}")
+
+
 def burst():
     """What one sendmsg with UDP_SEGMENT (linux/udp.h) makes 21 datagrams of: the whole, and its ancillary data."""
     payload = b"".join(bytes([number]) * 1400 for number in range(20)) + b"last"
@@ -381,8 +460,11 @@ def hold_tcp(address, port):
 
 # Names
 
-def dns_server(address, port="53"):
-    """A resolver: `*.example.test` is 192.0.2.7, everything else does not exist. Says what was asked and how."""
+def dns_server(address, port="53", fault=""):
+    """A resolver: `*.example.test` is 192.0.2.7, everything else does not exist. Says what was asked and how.
+
+    `long.example.test` has 250 addresses, 4,000 bytes of records. `fault` is `servfail` (for everything) or `silent`.
+    """
     def answer(query, how):
         labels, at = [], 12
         while query[at]:
@@ -391,29 +473,101 @@ def dns_server(address, port="53"):
         kind, name = int.from_bytes(query[at + 1:at + 3], "big"), ".".join(labels)
         say(how, name, kind)
         known = name.endswith("example.test")
-        found = known and kind == 1
-        head = query[:2] + struct.pack(">HHHHH", 0x8180 if known else 0x8183, 1, 1 if found else 0, 0, 0)
+        count = 0 if not known or kind != 1 or fault else 250 if name.startswith("long.") else 1
+        flags = 0x8182 if fault else 0x8180 if known else 0x8183
         record = b"\xc0\x0c" + struct.pack(">HHIH4s", 1, 1, 60, 4, socket.inet_aton("192.0.2.7"))
-        return head + query[12:at + 5] + (record if found else b"")
+        # The client's OPT record has its size in place of a class; without one it is 512.
+        size = int.from_bytes(query[at + 8:at + 10], "big") if query[10:12] == b"\0\1" else 512
+        if how == "udp" and at + 5 + count * 16 > size:
+            count, flags = 0, flags | 0x200
+        head = query[:2] + struct.pack(">HHHHH", flags, 1, count, 0, 0)
+        return head + query[12:at + 5] + record * count
+
+    def stream(conn):
+        with conn:
+            try:
+                while size := conn.recv(2, socket.MSG_WAITALL):
+                    query = conn.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
+                    reply = answer(query, "tcp")
+                    conn.sendall(len(reply).to_bytes(2, "big") + reply)
+            except OSError:
+                pass
 
     def streams(sock):
         while True:
             conn, _ = sock.accept()
-            with conn:
-                try:
-                    while size := conn.recv(2, socket.MSG_WAITALL):
-                        query = conn.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
-                        reply = answer(query, "tcp")
-                        conn.sendall(len(reply).to_bytes(2, "big") + reply)
-                except OSError:
-                    pass
+            threading.Thread(target=stream, args=(conn,), daemon=True).start()
 
     datagrams = socket.socket(family(address), socket.SOCK_DGRAM)
     datagrams.bind((address, int(port)))
     threading.Thread(target=streams, args=(listener(address, port),), daemon=True).start()
     while True:
         query, peer = datagrams.recvfrom(4096)
-        datagrams.sendto(answer(query, "udp"), peer)
+        if fault != "silent":
+            datagrams.sendto(answer(query, "udp"), peer)
+
+
+def dns_question(name, number=1):
+    """A question for the address of `name`."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack(">HHHHHH", number & 0xffff, 0x100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
+
+
+def dns_loop(server, seconds):
+    """Asks one question after the other; says how many had an address, and the longest time without one in ms."""
+    say("ready")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.connect((server, 53))
+    sock.settimeout(5)
+    end, last, gap, good = time.monotonic() + float(seconds), time.monotonic(), 0, 0
+    while time.monotonic() < end:
+        question = dns_question(f"n{good}.example.test", good)
+        sock.send(question)
+        answer = sock.recv(4096)
+        now = time.monotonic()
+        if answer[:2] == question[:2] and answer[3] & 15 == 0 and answer[7]:
+            gap, last, good = max(gap, now - last), now, good + 1
+        time.sleep(0.01)
+    gap = max(gap, time.monotonic() - last)
+    say("good", good, "gap", round(gap * 1000))
+
+
+def dns_abuse(server, name):
+    """Is silent, slow and noisy in every way at once; says whether `name` is answered meanwhile, and in how many ms."""
+    silent = [socket.create_connection((server, 53), 5) for _ in range(200)]
+    for conn in silent[100:]:
+        conn.sendall(b"\0")  # half a length
+    slow = [socket.create_connection((server, 53), 5) for _ in range(2)]
+
+    def a_byte_at_a_time(conn, message):
+        try:
+            for byte in len(message).to_bytes(2, "big") + message:
+                conn.sendall(bytes([byte]))
+                time.sleep(0.0005)
+        except OSError as error:
+            say("slow ended by", name_of(error))
+
+    question = dns_question(name)
+    for conn, message in zip(slow, [question.ljust(65535, b"\0"), question]):
+        threading.Thread(target=a_byte_at_a_time, args=(conn, message), daemon=True).start()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.connect((server, 53))
+    sock.settimeout(5)
+    noise = [os.urandom(size) for size in (0, 1, 11, 12, 13, 100, 1400)]
+    loop = question[:12] + b"\xc0\x0c" + question[-4:]
+    for message in 20 * (noise + [loop, question[:12] + b"\0", question[:-1], question + b"\0", bytes(60000)]):
+        sock.send(message)
+    times = []
+    for number in range(2000, 2100):
+        start = time.monotonic()
+        sock.send(dns_question(name, number))
+        while sock.recv(4096)[:2] != number.to_bytes(2, "big"):
+            pass
+        times.append(time.monotonic() - start)
+    say("over udp", round(sorted(times)[50] * 1000, 2))
+    slow[1].settimeout(5)
+    answer = slow[1].recv(2, socket.MSG_WAITALL)
+    say("over tcp", int.from_bytes(answer, "big"))
 
 
 # Terminals and signals
@@ -462,12 +616,23 @@ def deaf():
 def without_offload_header(*command):
     """Runs a command in a sandbox whose TAP driver knows no offload header: TUNSETVNETHDRSZ is EINVAL there."""
     ioctl = {"x86_64": 16, "aarch64": 29, "riscv64": 29}[os.uname().machine]
+    refusing(ioctl, 0x400454D8, command)
+
+
+def without_packet_ring(*command):
+    """Runs a command in a sandbox whose sockets have no option 5: PACKET_RX_RING is EINVAL there."""
+    setsockopt = {"x86_64": 54, "aarch64": 208, "riscv64": 208}[os.uname().machine]
+    refusing(setsockopt, 5, command, index=2)
+
+
+def refusing(call, value, command, index=1):
+    """Runs a command for which a system call is EINVAL if the argument at this index (from 0) has this value."""
     # Classic BPF over struct seccomp_data: load a word, jump if equal, return; linux/filter.h, linux/seccomp.h.
     load, jump_equal, give = 0x20, 0x15, 0x06
     allow, refuse = 0x7FFF0000, 0x00050000 | errno.EINVAL
-    number, request = 0, 16 + 8
-    program = [(load, 0, 0, number), (jump_equal, 0, 2, ioctl), (load, 0, 0, request),
-               (jump_equal, 1, 0, 0x400454D8), (give, 0, 0, allow), (give, 0, 0, refuse)]
+    number, argument = 0, 16 + 8 * index
+    program = [(load, 0, 0, number), (jump_equal, 0, 2, call), (load, 0, 0, argument),
+               (jump_equal, 1, 0, value), (give, 0, 0, allow), (give, 0, 0, refuse)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     filters = ctypes.create_string_buffer(struct.pack("HP", len(program), ctypes.addressof(code)))
     libc = ctypes.CDLL(None, use_errno=True)

@@ -9,7 +9,35 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
 use crate::verdict::{Outcome, Trouble, fail};
+
+/// While it lives, what this thread starts runs on one core.
+#[derive(Debug)]
+pub(crate) struct OneCore {
+    before: CpuSet,
+}
+
+impl OneCore {
+    pub(crate) fn keep() -> Outcome<Self> {
+        let myself = Pid::from_raw(0);
+        let before = sched_getaffinity(myself)?;
+        let core = (0..CpuSet::count()).find(|&core| before.is_set(core).unwrap_or_default());
+        let mut one = CpuSet::new();
+        one.set(core.unwrap_or_default())?;
+        sched_setaffinity(myself, &one)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for OneCore {
+    fn drop(&mut self) {
+        // The cores were ours before.
+        let _ = sched_setaffinity(Pid::from_raw(0), &self.before);
+    }
+}
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -152,7 +180,7 @@ impl Program {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) -> Outcome {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid())?);
+        let pid = Pid::from_raw(i32::try_from(self.pid())?);
         Ok(nix::sys::signal::kill(pid, signal)?)
     }
 

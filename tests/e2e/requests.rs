@@ -1,4 +1,4 @@
-//! What the helper endures: requests that make no sense, clients that say nothing, descriptors that run out.
+//! What the helper endures: requests that make no sense, clients that say nothing.
 
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use crate::{cases, json};
 cases![
     nonsense_is_refused,
     silent_clients_stop_nobody,
-    clients_wait_while_descriptors_have_run_out,
     its_processes_are_called_by_its_name,
 ];
 
@@ -65,25 +64,6 @@ fn silent_clients_stop_nobody(host: &Host) -> Outcome {
     down.ok().map(drop)
 }
 
-/// The listener's edge has passed by the time that descriptors are back: nothing may depend on another client.
-fn clients_wait_while_descriptors_have_run_out(host: &Host) -> Outcome {
-    let echo = host.peer("tcp-echo 0.0.0.0 7000");
-    host.gangplank("up")?.ok()?;
-    host.container("-p 8080:7000", "echo", &echo, "ready")?;
-    let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
-    let helper = json::text(&network, "helper_pid")?;
-    host.user(&format!("prlimit --pid {helper} --nofile=4:"))?.ok()?;
-    let mut asks = host.user_start("ask", &host.peer("tcp-ask 127.0.0.1 8080 hello"))?;
-    pause(Duration::from_millis(500));
-    let before = cpu_ticks(&helper)?;
-    pause(Duration::from_secs(1));
-    let spent = cpu_ticks(&helper)? - before;
-    host.user(&format!("prlimit --pid {helper} --nofile=1024:"))?.ok()?;
-    asks.says("answer hello")?;
-    same("exit code", asks.ends(PATIENCE)?, 0)?;
-    holds(format!("it waited without spinning ({spent} ticks)"), spent < 20)
-}
-
 fn its_processes_are_called_by_its_name(host: &Host) -> Outcome {
     host.gangplank("up")?.ok()?;
     let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
@@ -101,13 +81,4 @@ fn its_processes_are_called_by_its_name(host: &Host) -> Outcome {
     pause(Duration::from_millis(500));
     up.signal(Signal::SIGTERM)?;
     same("exit code", up.ends(PATIENCE)?, 0)
-}
-
-/// Processor time of a process so far, in hundredths of a second (proc_pid_stat(5), utime and stime).
-fn cpu_ticks(pid: &str) -> Outcome<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    Ok(ticks(11) + ticks(12))
 }

@@ -5,13 +5,15 @@
 
 use crate::cases;
 use crate::host::{Host, OUTSIDE};
-use crate::verdict::{Outcome, contains, same};
-use crate::{attach, bulk, inbound, names, outbound};
+use crate::verdict::{Outcome, contains, holds, same};
+use crate::{attach, bulk, inbound, json, names, outbound};
 
 cases![
     the_main_jobs_by_tap,
     the_main_jobs_by_tap_plain,
     the_main_jobs_by_packet,
+    bulk_by_packet_loses_no_frame,
+    without_a_ring_the_packet_uplink_works_and_says_so,
     auto_without_the_device_is_packet,
     auto_where_a_tap_takes_no_offload_header_is_tap_plain,
 ];
@@ -31,6 +33,35 @@ fn the_main_jobs_by_tap_plain(host: &Host) -> Outcome {
 
 fn the_main_jobs_by_packet(host: &Host) -> Outcome {
     main_jobs(host, "packet")
+}
+
+/// Whatever net.core.rmem_max is, which nobody has raised on most machines.
+fn bulk_by_packet_loses_no_frame(host: &Host) -> Outcome {
+    host.gangplank("up --uplink packet")?.ok()?;
+    bulk::out(host, "full", "full", 4 * SIZE)?;
+    same("frames lost", lost(host)?.as_str(), "0")?;
+    holds("the log is quiet", !log(host)?.contains("a ring"))
+}
+
+fn without_a_ring_the_packet_uplink_works_and_says_so(host: &Host) -> Outcome {
+    let line = format!("without-packet-ring {} up --uplink packet", host.binary());
+    host.user(&host.peer(&line))?.ok()?;
+    shown(host, "packet")?;
+    bulk::out(host, "full", "full", SIZE)?;
+    bulk::into(host, "full", "full", SIZE)?;
+    let log = log(host)?;
+    contains("log", &log, "packet sockets: the kernel refuses a ring")?;
+    same("complaints", log.matches("a ring").count(), 1)
+}
+
+fn log(host: &Host) -> Outcome<String> {
+    Ok(std::fs::read_to_string(host.state().join("gp0/log"))?)
+}
+
+/// What the kernel had no room for on the way to the stack.
+fn lost(host: &Host) -> Outcome<String> {
+    let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
+    json::text(&network, "uplink_lost")
 }
 
 fn auto_without_the_device_is_packet(host: &Host) -> Outcome {
@@ -67,6 +98,11 @@ fn auto_where_a_tap_takes_no_offload_header_is_tap_plain(host: &Host) -> Outcome
 fn main_jobs(host: &Host, kind: &str) -> Outcome {
     host.gangplank(&format!("up --uplink {kind}"))?.ok()?;
     shown(host, kind)?;
+    do_main_jobs(host)
+}
+
+/// In the network that is up.
+pub(crate) fn do_main_jobs(host: &Host) -> Outcome {
     for job in JOBS {
         job(host)?;
         clear(host)?;

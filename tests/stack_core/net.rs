@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use gangplank::policy::HostAccess;
 use gangplank::stack::{
-    Action, Attachment, Config, Engine, FlowId, Offload, Passage, Ring, RingId, RingMemory, Target, Transmit,
-    UplinkCapabilities,
+    Action, Attachment, Config, Directory, Engine, FlowId, Ledger as Accounts, Offload, Passage, Ring, RingId,
+    RingMemory, Target, Transmit, UplinkCapabilities,
 };
 use gangplank::sys::mapping::Mappings;
 use smoltcp::phy::ChecksumCapabilities;
@@ -99,12 +99,28 @@ impl Net {
         Self::with(|_| {})
     }
 
+    /// Two engines that serve one network together.
+    pub(crate) fn shards() -> [Self; 2] {
+        let mut directories = Directory::shared(2, [5, 6, 7, 8]).into_iter();
+        std::array::from_fn(|_| Self::of(directories.next().unwrap(), None, |_| {}))
+    }
+
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(Directory::default(), None, change)
+    }
+
+    /// One of several engines of a network, with the ledger of all.
+    pub(crate) fn sharing(accounts: &Accounts, change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(Directory::default(), Some(accounts), change)
+    }
+
+    fn of(directory: Directory, accounts: Option<&Accounts>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(GATEWAY_MAC, GATEWAY, 16, 1500, HostAccess::None, PLAIN);
         config.tcp_ring = 65536;
         change(&mut config);
         let rings = Rings::default();
-        let mut engine = Engine::new(config, Box::new(rings.clone()), [1, 2, 3, 4]);
+        let accounts = accounts.cloned().unwrap_or_else(|| Accounts::new(config.limits));
+        let mut engine = Engine::shard(directory, accounts, config, Box::new(rings.clone()), [1, 2, 3, 4]);
         engine.attach(Attachment {
             mac: MAC,
             address: ADDRESS.into(),
@@ -199,13 +215,23 @@ impl Net {
         panic!("the engine asks to be woken without end");
     }
 
+    /// Nothing is to be done before `duration` has passed.
+    pub(crate) fn rests_for(&self, duration: Duration) -> bool {
+        self.engine.poll_timeout().is_none_or(|at| at >= self.now + duration)
+    }
+
     pub(crate) fn wait(&mut self, duration: Duration) -> Vec<Seen> {
         self.wait_until(self.now + duration)
     }
 
     /// Opens a flow from the container's `port` and leaves it established.
     pub(crate) fn open(&mut self, port: u16) -> Peer {
-        let peer = Peer::new(SocketAddrV4::new(ADDRESS, port), SocketAddrV4::new(OUTSIDE, 80));
+        self.open_from(ADDRESS, port)
+    }
+
+    /// The same from another container.
+    pub(crate) fn open_from(&mut self, container: Ipv4Addr, port: u16) -> Peer {
+        let peer = Peer::new(SocketAddrV4::new(container, port), SocketAddrV4::new(OUTSIDE, 80));
         self.send(&peer.syn());
         let target = Target::Host(SocketAddrV4::new(OUTSIDE, 80).into());
         let [Action::Connect { flow, target: asked }] = self.actions()[..] else {
@@ -382,8 +408,13 @@ impl Segment<'_> {
             &target,
             &ChecksumCapabilities::default(),
         );
-        ipv4(MAC, *own.ip(), *other.ip(), IpProtocol::Tcp, &body)
+        ipv4(mac_of(*own.ip()), *own.ip(), *other.ip(), IpProtocol::Tcp, &body)
     }
+}
+
+/// The containers' hardware addresses end like their addresses.
+pub(crate) fn mac_of(container: Ipv4Addr) -> EthernetAddress {
+    EthernetAddress([2, 0, 0, 0, 0, container.octets()[3]])
 }
 
 /// An IPv4 packet in a frame to the gateway.

@@ -35,6 +35,87 @@ fn exchange(mut sim: Sim, len: usize, limit: Duration) -> Sim {
     sim
 }
 
+/// Established, and something was said both ways.
+fn conversation(net: &mut Net) -> Peer {
+    let mut peer = net.open(4000);
+    net.send(&peer.data(b"question"));
+    assert_eq!(
+        net.one_segment().ack,
+        Some(peer.seq),
+        "the first is acknowledged at once"
+    );
+    net.drain(peer.flow);
+    net.fill(peer.flow, b"answer");
+    let answer = net.one_segment();
+    net.send(&peer.take(&answer));
+    net.actions();
+    peer
+}
+
+#[test]
+fn in_a_conversation_the_acknowledgement_travels_with_the_answer() {
+    let mut net = Net::new();
+    let mut peer = conversation(&mut net);
+    net.send(&peer.data(b"question"));
+    net.drain(peer.flow);
+    assert_eq!(net.segments(), [], "none without the answer");
+    net.fill(peer.flow, b"answer");
+    let answer = net.one_segment();
+    assert_eq!((answer.ack, &answer.payload[..]), (Some(peer.seq), &b"answer"[..]));
+}
+
+#[test]
+fn an_acknowledgement_waits_a_millisecond_for_the_answer() {
+    let mut net = Net::new();
+    let mut peer = conversation(&mut net);
+    net.send(&peer.data(b"question"));
+    net.drain(peer.flow);
+    assert_eq!(net.segments(), []);
+    let asked = net.now;
+    let [alone] = &net.wait(Duration::from_secs(1))[..] else {
+        panic!("one segment");
+    };
+    assert_eq!((alone.ack, alone.payload.len()), (Some(peer.seq), 0));
+    assert_eq!(net.now - asked, Duration::from_millis(1));
+}
+
+#[test]
+fn who_sends_much_is_acknowledged_at_once() {
+    let mut net = Net::new();
+    let mut peer = conversation(&mut net);
+    net.send(&peer.data(&[7; 1460]));
+    assert_eq!(net.one_segment().ack, Some(peer.seq), "a full segment");
+    net.drain(peer.flow);
+
+    let mut peer = conversation_again(&mut net, peer);
+    net.send(&peer.data(b"short"));
+    assert_eq!(net.segments(), []);
+    net.send(&peer.data(&[7; 1460]));
+    assert_eq!(
+        net.one_segment().ack,
+        Some(peer.seq),
+        "more than a segment's worth waits"
+    );
+}
+
+#[test]
+fn a_container_that_waits_for_its_acknowledgement_is_not_kept() {
+    let mut net = Net::new();
+    let mut peer = conversation(&mut net);
+    net.send(&peer.data(b"one"));
+    assert_eq!((net.segments(), net.wait(Duration::from_secs(1)).len()), (vec![], 1));
+    net.send(&peer.data(b"two"));
+    assert_eq!(net.one_segment().ack, Some(peer.seq), "no answer came between");
+}
+
+fn conversation_again(net: &mut Net, mut peer: Peer) -> Peer {
+    net.fill(peer.flow, b"answer");
+    let answer = net.one_segment();
+    net.send(&peer.take(&answer));
+    net.actions();
+    peer
+}
+
 #[test]
 fn a_megabyte_each_way() {
     exchange(Sim::outbound(FAIR, 1), 1 << 20, Duration::from_secs(20));

@@ -93,6 +93,9 @@ pub struct Settings {
     /// How frames leave the bridge [default: auto]
     #[arg(long, value_enum)]
     pub uplink: Option<Uplink>,
+    /// Threads that carry packets [default: one for each processor, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=THREADS_MAX))]
+    pub threads: Option<u8>,
     /// Build the network inside this user namespace
     #[arg(long, value_name = "PATH")]
     pub userns: Option<PathBuf>,
@@ -132,6 +135,7 @@ impl Settings {
             host_access: self.host_access.clone().unwrap_or(default.host_access),
             dns: self.dns.clone(),
             uplink: self.uplink.map_or(default.uplink, Uplink::word),
+            threads: self.threads,
             userns: self.userns.clone(),
             transient: false,
         }
@@ -169,6 +173,11 @@ impl Settings {
             list(&running.dns),
         );
         compare("--uplink", self.uplink.map(Uplink::word), running.uplink.clone());
+        compare(
+            "--threads",
+            self.threads.map(|it| it.to_string()),
+            running.threads.unwrap_or(1).to_string(),
+        );
         let path = |path: &PathBuf| path.display().to_string();
         compare(
             "--userns",
@@ -253,8 +262,10 @@ fn or_none<T: ToString>(value: Option<&T>) -> String {
 
 /// RFC 791: what every host must be able to receive.
 const MTU_MIN: i64 = 576;
-/// The largest multiple of 16 that leaves room for an Ethernet header in 64 KiB; slirp4netns and pasta use it too.
-const MTU_MAX: i64 = 65520;
+/// What a TAP takes: 65,535 bytes with the Ethernet header (drivers/net/tun.c, MAX_MTU).
+const MTU_MAX: i64 = 65521;
+/// Far beyond what a bridge can feed.
+const THREADS_MAX: i64 = 64;
 const NOT_CIDR: &str = "write a network like 172.17.0.0/16";
 const NOT_CIDR6: &str = "write a network like fd00:1::/64, or none";
 
@@ -282,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_setting_arrives() {
-        let line = "--subnet 10.9.0.0/16 --subnet6 fd00:9::/64 --icc=false --mtu 9000 --host-access 5432,6379 --dns 9.9.9.9 --dns 1.1.1.1 --uplink tap-plain --userns /proc/7/ns/user";
+        let line = "--subnet 10.9.0.0/16 --subnet6 fd00:9::/64 --icc=false --mtu 9000 --host-access 5432,6379 --dns 9.9.9.9 --dns 1.1.1.1 --uplink tap-plain --threads 3 --userns /proc/7/ns/user";
         let options = up(line).settings.options();
         assert_eq!(options.subnet, Some("10.9.0.0/16".parse().unwrap()));
         assert_eq!(options.subnet6, Some("fd00:9::/64".parse().unwrap()));
@@ -291,7 +302,7 @@ mod tests {
             (false, 9000, "tap-plain")
         );
         assert_eq!(options.host_access, HostAccess::Ports(vec![5432, 6379]));
-        assert_eq!(options.dns.len(), 2);
+        assert_eq!((options.dns.len(), options.threads), (2, Some(3)));
         assert_eq!(options.userns, Some("/proc/7/ns/user".into()));
     }
 
@@ -319,7 +330,7 @@ mod tests {
             ),
             ("--subnet 10.0.0.0/31", "too small"),
             ("--subnet 127.0.0.0/16", "loopback"),
-            ("--mtu 100", "100 is not in 576..=65520"),
+            ("--mtu 100", "100 is not in 576..=65521"),
             (
                 "--host-access 80,x",
                 "'x' is no port; write none, loopback or ports like 5432,6379",

@@ -35,6 +35,7 @@ pub fn network_document(network: &Network) -> Value {
         },
         "Why": network.why,
         "Uplink": network.uplink,
+        "Threads": options.threads,
         "HostAccess": options.host_access,
         "DNS": options.dns,
         "Transient": options.transient,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -10,7 +10,9 @@ use mio::Waker;
 use tokio::sync::mpsc as channel;
 use tokio::sync::oneshot;
 
-use super::{Driver, Readiness};
+use super::siblings::wake;
+use super::token::Readiness;
+use super::worker::Worker;
 use crate::host::listen::HostPort;
 use crate::stack::{Attachment, PublishId};
 use crate::sys::clock;
@@ -40,9 +42,9 @@ pub enum Command {
         /// The DNS message.
         message: Bytes,
     },
-    /// What has been counted.
-    Counters(oneshot::Sender<Vec<(&'static str, u64)>>),
-    /// End the thread.
+    /// What has been counted; each worker answers for itself.
+    Counters(channel::UnboundedSender<(&'static str, u64)>),
+    /// End the threads.
     Stop,
 }
 
@@ -86,43 +88,77 @@ impl Events {
 }
 
 /// The supervisor's hold on the driver.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct DriverHandle {
+    workers: Vec<WorkerHandle>,
+}
+
+#[derive(Debug)]
+struct WorkerHandle {
     commands: mpsc::Sender<Command>,
-    waker: Waker,
+    waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl DriverHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, waker: Waker, thread: JoinHandle<()>) -> Self {
-        Self {
+    pub(super) fn add(&mut self, commands: mpsc::Sender<Command>, waker: Arc<Waker>, thread: JoinHandle<()>) {
+        self.workers.push(WorkerHandle {
             commands,
             waker,
             thread: Some(thread),
-        }
+        });
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.workers.len()
     }
 
     /// Gives a command; one to a driver that has ended is lost, as the end of its events tells.
     pub fn send(&self, command: Command) {
-        if self.commands.send(command).is_ok()
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "the data plane cannot be woken");
+        match command {
+            Command::Attach(attachment) => self.tell_all(|| Command::Attach(attachment)),
+            Command::Detach(attachment) => self.tell_all(|| Command::Detach(attachment)),
+            Command::Counters(reply) => self.tell_all(|| Command::Counters(reply.clone())),
+            Command::Stop => self.tell_all(|| Command::Stop),
+            Command::Publish { id, .. } | Command::Unpublish(id, _) => self.tell(id.0 as usize, command),
+            Command::Answer { .. } => self.tell(0, command),
         }
     }
 
-    /// Ends the thread and waits for it, a turn of the loop at most.
+    /// Ends the threads and waits for them, a turn of the loop at most.
     pub fn stop(&mut self) {
         self.send(Command::Stop);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the data plane had panicked");
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!("the data plane had panicked");
+            }
+        }
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        self.workers.iter().for_each(|worker| worker.tell(command()));
+    }
+
+    /// Tells one of them, always the same for a number.
+    fn tell(&self, number: usize, command: Command) {
+        if let Some(worker) = self.workers.get(number % self.workers.len().max(1)) {
+            worker.tell(command);
         }
     }
 }
 
-impl Driver {
+impl WorkerHandle {
+    fn tell(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            wake(&self.waker);
+        }
+    }
+}
+
+impl Worker {
     /// Carries out every command that waits.
     pub(super) fn obey(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
@@ -145,8 +181,16 @@ impl Driver {
                     }
                 }
                 Command::Counters(reply) => {
-                    let dropped = [("uplink_full", self.link.dropped)];
-                    let _ = reply.send(self.engine.counters().pairs().chain(dropped).collect());
+                    let ours = [
+                        ("uplink_full", self.link.dropped),
+                        ("uplink_lost", self.link.uplink.lost()),
+                        ("astray", self.astray),
+                    ];
+                    // Whoever asked may have gone.
+                    let counters = self.engine.counters();
+                    for pair in counters.pairs().chain(ours) {
+                        let _ = reply.send(pair);
+                    }
                 }
                 Command::Stop => self.stopping = true,
             }

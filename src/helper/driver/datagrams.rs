@@ -13,11 +13,14 @@ use mio::net::UdpSocket;
 use mio::{Registry, Token};
 use smoltcp::time::Instant;
 
-use super::{Link, Readiness};
+use super::token::Readiness;
+use super::train::Train;
+use super::worker::Link;
 use crate::host::echo::{HEADER, PingSocket};
 use crate::host::errno::{unreachable, would_block};
-use crate::host::udp::{Received, UdpSide};
+use crate::host::udp::UdpSide;
 use crate::stack::{ClientSocket, EchoId, Engine, MappingId, Payload, PublishId, Transmit, Unreachable};
+use crate::sys::datagrams::Batch;
 
 /// Host sockets by mapping.
 #[derive(Debug)]
@@ -25,10 +28,26 @@ pub(super) struct Datagrams {
     mappings: HashMap<MappingId, UdpSide>,
     echoes: HashMap<EchoId, PingSocket>,
     published: HashMap<PublishId, Published>,
-    /// The datagram being received.
-    buffer: Box<[u8]>,
+    /// On their way out.
+    train: Train,
+    /// On their way in.
+    batch: Batch,
+    /// The echo being received.
+    echo: Box<[u8]>,
     /// `ping_group_range` has been named in the log.
     ping_explained: bool,
+}
+
+/// What a container sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing<'f> {
+    pub(super) socket: ClientSocket,
+    pub(super) target: SocketAddr,
+    pub(super) payload: &'f [u8],
+    /// Bytes of one datagram, where there are several.
+    pub(super) segment: Option<NonZeroU16>,
+    /// The frame that it came in.
+    pub(super) frame: &'f [u8],
 }
 
 #[derive(Debug)]
@@ -43,15 +62,54 @@ impl Default for Datagrams {
             mappings: HashMap::new(),
             echoes: HashMap::new(),
             published: HashMap::new(),
-            buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
+            train: Train::default(),
+            batch: Batch::new(),
+            echo: vec![0; ECHO_BYTES].into_boxed_slice(),
             ping_explained: false,
         }
     }
 }
 
 impl Datagrams {
-    /// Sends a container's datagram, or a superframe's several.
+    /// Sends a container's datagram, or a superframe's several: at once, or with others of their kind when
+    /// [`Datagrams::flush`] is called. `refuse` hears which frame's could not be sent.
     pub(super) fn send(
+        &mut self,
+        registry: &Registry,
+        outgoing: Outgoing<'_>,
+        mut refuse: impl FnMut(&[u8], Unreachable),
+    ) {
+        let Outgoing {
+            socket,
+            target,
+            payload,
+            segment,
+            frame,
+        } = outgoing;
+        if segment.is_none() && self.train.join(socket, target, payload) {
+            return;
+        }
+        self.flush(registry, &mut refuse);
+        if segment.is_none() {
+            self.train.begin(socket, target, payload, frame);
+        } else if let Err(why) = self.send_now(registry, socket, target, payload, segment) {
+            refuse(frame, why);
+        }
+    }
+
+    /// Sends what has gathered.
+    pub(super) fn flush(&mut self, registry: &Registry, mut refuse: impl FnMut(&[u8], Unreachable)) {
+        let Some((socket, target)) = self.train.depart() else {
+            return;
+        };
+        let train = std::mem::take(&mut self.train);
+        if let Err(why) = self.send_now(registry, socket, target, train.payload(), train.segment()) {
+            refuse(train.frame(), why);
+        }
+        self.train = train;
+    }
+
+    fn send_now(
         &mut self,
         registry: &Registry,
         socket: ClientSocket,
@@ -90,10 +148,10 @@ impl Datagrams {
 
     /// Takes what the hosts answered to a mapping, a bounded portion; true when more may wait.
     pub(super) fn receive(&mut self, now: Instant, engine: &mut Engine, link: &mut Link, mapping: MappingId) -> bool {
-        let Some(socket) = self.mappings.get_mut(&mapping) else {
+        let Some(socket) = self.mappings.get(&mapping) else {
             return false;
         };
-        receive_some(socket, &mut self.buffer, engine, |engine, from, payload| {
+        receive_some(socket, &mut self.batch, engine, |engine, from, payload| {
             forward(link, |out| engine.deliver_datagram(now, mapping, from, payload, out));
         })
     }
@@ -106,10 +164,10 @@ impl Datagrams {
         link: &mut Link,
         id: PublishId,
     ) -> bool {
-        let Some(Published { socket, container }) = self.published.get_mut(&id) else {
+        let Some(Published { socket, container }) = self.published.get(&id) else {
             return false;
         };
-        receive_some(socket, &mut self.buffer, engine, |engine, client, payload| {
+        receive_some(socket, &mut self.batch, engine, |engine, client, payload| {
             forward(link, |out| {
                 engine.deliver_published(now, id, client, *container, payload, out)
             });
@@ -122,9 +180,9 @@ impl Datagrams {
             return false;
         };
         for _ in 0..DATAGRAMS_PER_TURN {
-            match socket.recv(&mut self.buffer) {
+            match socket.recv(&mut self.echo) {
                 Ok(reply) => {
-                    let payload = &self.buffer[HEADER..HEADER + reply.len];
+                    let payload = &self.echo[HEADER..HEADER + reply.len];
                     forward(link, |out| {
                         engine.deliver_echo(now, echo, reply.from, reply.sequence, payload, out)
                     });
@@ -195,42 +253,63 @@ impl Datagrams {
 /// Receives datagrams until the socket is empty or the portion full, and hands them on in as few frames as the engine
 /// allows; true when more may wait.
 fn receive_some(
-    socket: &mut UdpSide,
-    buffer: &mut [u8],
+    socket: &UdpSide,
+    batch: &mut Batch,
     engine: &mut Engine,
     mut deliver: impl FnMut(&mut Engine, SocketAddr, Payload<'_>),
 ) -> bool {
-    for _ in 0..DATAGRAMS_PER_TURN {
-        match socket.recv(buffer) {
-            Ok(Received { from, len: 0, .. }) => deliver(engine, from, Payload::one(&[])),
-            Ok(Received {
-                from,
-                len,
-                segment: None,
-            }) => deliver(engine, from, Payload::one(&buffer[..len])),
-            Ok(Received {
-                from,
-                len,
-                segment: Some(segment),
-            }) => {
-                let frame = usize::from(segment.get()) * engine.datagrams_per_frame(segment);
-                buffer[..len].chunks(frame).for_each(|bytes| {
-                    deliver(
-                        engine,
-                        from,
-                        Payload {
-                            bytes,
-                            segment: Some(segment),
-                        },
-                    )
-                });
-            }
+    for _ in 0..BATCHES_PER_TURN {
+        match socket.receive(batch) {
+            Ok(()) => hand_on(batch, engine, &mut deliver),
             Err(error) if would_block(&error) => return false,
             // An ICMP error about an earlier datagram; reading it has cleared it.
-            Err(error) => tracing::debug!(%error, "datagram socket"),
+            Err(error) => {
+                tracing::debug!(%error, "datagram socket");
+                continue;
+            }
+        }
+        if batch.is_short() {
+            // Empty; what comes later makes a new edge (epoll(7), Q9).
+            return false;
         }
     }
     true
+}
+
+/// Hands on what was received. Datagrams of one size that follow each other from one sender share a frame, whether the
+/// kernel had gathered them or we do.
+fn hand_on(batch: &mut Batch, engine: &mut Engine, deliver: &mut impl FnMut(&mut Engine, SocketAddr, Payload<'_>)) {
+    let mut next = 0;
+    while let Some(first) = batch.messages().get(next).copied() {
+        let at = next;
+        next += 1;
+        let (mut len, mut segment) = (first.len, first.segment);
+        let size = u16::try_from(first.len).ok().and_then(NonZeroU16::new);
+        if let (None, Some(size)) = (segment, size) {
+            let room = first.len * engine.datagrams_per_frame(size);
+            while let Some(other) = batch.messages().get(next).copied()
+                && (other.from, other.segment) == (first.from, None)
+                && (1..=first.len).contains(&other.len)
+                && len % first.len == 0
+                && len + other.len <= room
+                && batch.append(next, at, len)
+            {
+                len += other.len;
+                next += 1;
+                segment = Some(size);
+            }
+        }
+        let payload = &batch.slot(at)[..len];
+        match segment {
+            None => deliver(engine, first.from, Payload::one(payload)),
+            Some(size) => {
+                let frame = usize::from(size.get()) * engine.datagrams_per_frame(size);
+                for bytes in payload.chunks(frame) {
+                    deliver(engine, first.from, Payload { bytes, segment });
+                }
+            }
+        }
+    }
 }
 
 fn forward(link: &mut Link, deliver: impl FnOnce(&mut [u8]) -> Option<Transmit>) {
@@ -247,8 +326,11 @@ fn sent(outcome: io::Result<()>) -> Result<(), Unreachable> {
     }
 }
 
-/// The largest UDP payload over IPv6 without jumbograms, and an echo's header.
-const DATAGRAM_BYTES: usize = 65_535 + HEADER;
+/// The largest payload of an echo over IPv6 without jumbograms, and its header.
+const ECHO_BYTES: usize = 65_535 + HEADER;
 
-/// Datagrams received from one socket in one turn.
+/// Echo replies received from one socket in one turn.
 const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Calls that receive from one socket in one turn, each of [`MESSAGES`](crate::sys::datagrams::MESSAGES).
+const BATCHES_PER_TURN: usize = 4;

@@ -5,12 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 
 use mio::event::Event;
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use smoltcp::time::Instant;
 
-use super::Readiness;
 use super::command::Events;
+use super::siblings::{Mail, Siblings};
+use super::token::Readiness;
 use crate::host::errno::{is_exhaustion, would_block};
 use crate::host::tcp::{Progress, TcpSide};
 use crate::stack::{Closing, Engine, FlowId, PublishId, Target, Unreachable};
@@ -20,6 +21,8 @@ use crate::stack::{Closing, Engine, FlowId, PublishId, Target, Unreachable};
 pub(super) struct Flows {
     /// Indexed by [`FlowId`], which the engine keeps small.
     sides: Vec<Option<Side>>,
+    /// How many there are.
+    count: usize,
     listeners: BTreeMap<PublishId, Listener>,
 }
 
@@ -37,6 +40,11 @@ struct Listener {
 }
 
 impl Flows {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Remembers readiness.
     pub(super) fn note(&mut self, flow: FlowId, event: &Event) {
         if let Some(side) = self.side(flow) {
@@ -121,6 +129,7 @@ impl Flows {
         let Some(side) = self.sides.get_mut(flow.0 as usize).and_then(Option::take) else {
             return;
         };
+        self.count -= 1;
         match how {
             Closing::Graceful => drop(side),
             Closing::Reset => side.socket.reset(),
@@ -148,14 +157,25 @@ impl Flows {
     }
 
     /// Accepts clients of a published port, a bounded portion.
-    pub(super) fn accept(&mut self, now: Instant, engine: &mut Engine, registry: &Registry, id: PublishId) -> Accepted {
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        engine: &mut Engine,
+        registry: &Registry,
+        siblings: &Siblings,
+        id: PublishId,
+    ) -> Accepted {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listeners.get(&id) else {
                 return Accepted::All;
             };
             let container = listener.container;
             match listener.socket.accept() {
-                Ok((stream, client)) => self.admit(now, engine, registry, stream, client, container),
+                Ok((stream, client)) => {
+                    if let Some((stream, client)) = hand_on(siblings, stream, client, container) {
+                        self.admit(now, engine, registry, stream, client, container);
+                    }
+                }
                 Err(error) if would_block(&error) => return Accepted::All,
                 Err(error) if is_exhaustion(&error) => {
                     tracing::debug!(%error, ?id, "clients of a published port have to wait");
@@ -168,16 +188,17 @@ impl Flows {
         Accepted::Portion
     }
 
-    fn admit(
+    /// Makes a flow of a client, or closes its connection.
+    pub(super) fn admit(
         &mut self,
         now: Instant,
         engine: &mut Engine,
         registry: &Registry,
-        stream: mio::net::TcpStream,
+        stream: TcpStream,
         client: SocketAddr,
         container: SocketAddr,
     ) {
-        let refuse = |stream: mio::net::TcpStream| {
+        let refuse = |stream: TcpStream| {
             let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
         };
         let flow = match engine.accept(now, client, container) {
@@ -199,10 +220,32 @@ impl Flows {
             self.sides.resize_with(index + 1, || None);
         }
         self.sides[index] = Some(Side { socket, established });
+        self.count += 1;
     }
 
     fn side(&mut self, flow: FlowId) -> Option<&mut Side> {
         self.sides.get_mut(flow.0 as usize)?.as_mut()
+    }
+}
+
+/// Gives a client to the worker with the fewest flows; gives it back if that is this one, or the other has no room.
+fn hand_on(
+    siblings: &Siblings,
+    stream: TcpStream,
+    client: SocketAddr,
+    container: SocketAddr,
+) -> Option<(TcpStream, SocketAddr)> {
+    let Some(shard) = siblings.idler() else {
+        return Some((stream, client));
+    };
+    let mail = Mail::Client {
+        stream,
+        client,
+        container,
+    };
+    match siblings.hand(shard, mail) {
+        Err(Mail::Client { stream, client, .. }) => Some((stream, client)),
+        Err(Mail::Frame { .. }) | Ok(()) => None,
     }
 }
 

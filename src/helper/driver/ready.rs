@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use smoltcp::time::{Duration, Instant};
 
-use super::Readiness;
+use super::token::Readiness;
 
 /// What is to be served.
 #[derive(Debug, Default)]

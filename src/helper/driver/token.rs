@@ -7,8 +7,8 @@ use crate::stack::{EchoId, FlowId, MappingId, PublishId};
 /// A source of readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Readiness {
-    /// A command is waiting.
-    Command,
+    /// A command, or a sibling's mail, is waiting.
+    Inbox,
     /// Frames are waiting.
     Uplink,
     /// The host socket of a flow.
@@ -24,7 +24,7 @@ pub(super) enum Readiness {
 impl From<Readiness> for Token {
     fn from(readiness: Readiness) -> Self {
         let (kind, number) = match readiness {
-            Readiness::Command => (0, 0),
+            Readiness::Inbox => (0, 0),
             Readiness::Uplink => (1, 0),
             Readiness::Flow(FlowId(number)) => (2, number),
             Readiness::Mapping(MappingId(number)) => (3, number),
@@ -41,7 +41,7 @@ impl TryFrom<Token> for Readiness {
     fn try_from(token: Token) -> Result<Self, Token> {
         let number = u32::try_from(token.0 & NUMBER_MASK).map_err(|_| token)?;
         match token.0 >> NUMBER_BITS {
-            0 => Ok(Self::Command),
+            0 => Ok(Self::Inbox),
             1 => Ok(Self::Uplink),
             2 => Ok(Self::Flow(FlowId(number))),
             3 => Ok(Self::Mapping(MappingId(number))),
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn tokens_come_back_as_they_went() {
         for readiness in [
-            Readiness::Command,
+            Readiness::Inbox,
             Readiness::Uplink,
             Readiness::Flow(FlowId(u32::MAX)),
             Readiness::Mapping(MappingId(7)),

@@ -68,8 +68,8 @@ struct Agent {
     bridge: Option<Bridge>,
 }
 
-/// An answer and the descriptor that goes with it.
-type Outcome = Reply<(AgentAnswer, Option<OwnedFd>)>;
+/// An answer and the descriptors that go with it.
+type Outcome = Reply<(AgentAnswer, Vec<OwnedFd>)>;
 
 impl Agent {
     fn serve(&mut self) -> io::Result<()> {
@@ -80,14 +80,15 @@ impl Agent {
             };
             let last = matches!(request, AgentRequest::Shutdown);
             let outcome = self.answer(request)?;
-            let (reply, fd) = match outcome {
-                Ok((answer, fd)) => (Ok(answer), fd),
-                Err(refusal) => (Err(refusal), None),
+            let (reply, fds) = match outcome {
+                Ok((answer, fds)) => (Ok(answer), fds),
+                Err(refusal) => (Err(refusal), Vec::new()),
             };
             if last {
                 self.clean_up();
             }
-            send::<Reply<AgentAnswer>>(&self.channel, &reply, fd.as_ref().map(AsFd::as_fd).as_slice())?;
+            let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+            send::<Reply<AgentAnswer>>(&self.channel, &reply, &fds)?;
             if last {
                 break;
             }
@@ -109,19 +110,19 @@ impl Agent {
             AgentRequest::Attach { spec, owned } => {
                 let netns = Namespace::from_fd(descriptors::receive(&self.channel)?)?;
                 self.with_bridge(async |bridge| bridge.attach(&netns, &spec, owned).await)
-                    .map(|ifname| (AgentAnswer::Port { ifname }, None))
+                    .map(|ifname| (AgentAnswer::Port { ifname }, Vec::new()))
             }
             AgentRequest::Cable => {
                 let made = self.with_bridge(async |bridge| bridge.cable().await);
-                made.map(|(ifname, tap)| (AgentAnswer::Cable { ifname }, Some(tap.fd)))
+                made.map(|(ifname, tap)| (AgentAnswer::Cable { ifname }, vec![tap.fd]))
             }
             AgentRequest::Detach { port } => self
                 .with_bridge(async |bridge| bridge.detach(&port).await)
-                .map(|()| (AgentAnswer::Done, None)),
+                .map(|()| (AgentAnswer::Done, Vec::new())),
             AgentRequest::Bridge => self
                 .with_bridge(async |bridge| bridge.view().await)
-                .map(|view| (AgentAnswer::Bridge(view), None)),
-            AgentRequest::Shutdown => Ok((AgentAnswer::Done, None)),
+                .map(|view| (AgentAnswer::Bridge(view), Vec::new())),
+            AgentRequest::Shutdown => Ok((AgentAnswer::Done, Vec::new())),
         })
     }
 
@@ -141,11 +142,12 @@ impl Agent {
         Ok((
             AgentAnswer::Uplink {
                 kind: uplink.kind,
+                queues: uplink.queues.len(),
                 ifname: uplink.ifname,
                 offload: uplink.offload,
                 refused: uplink.refused,
             },
-            Some(uplink.fd),
+            uplink.queues,
         ))
     }
 

@@ -5,7 +5,7 @@
 //! own hardware address the kernel drops after the socket has seen it. Each kind is tried whole, and what it leaves is
 //! removed before the next. Reading and writing is `uplink`'s.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
@@ -13,9 +13,9 @@ use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 use super::bridge::{Bridge, GROUP};
 use crate::netns::netlink::{ask, index_of, switch_off_ipv6_of};
 use crate::netns::refusal::Refusal;
-use crate::sys::packet;
 use crate::sys::plain_tap;
 use crate::sys::tun::{OffloadBits, Tap};
+use crate::sys::{ethtool, packet};
 use crate::uplink::UplinkKind;
 
 /// The uplink as it was made.
@@ -24,14 +24,15 @@ pub(super) struct Uplink {
     pub(super) kind: UplinkKind,
     /// Name of the port.
     pub(super) ifname: String,
-    pub(super) fd: OwnedFd,
+    /// For each queue one, or two packet sockets.
+    pub(super) queues: Vec<OwnedFd>,
     pub(super) offload: OffloadBits,
     /// Kinds that were tried before, each with what was said.
     pub(super) refused: Vec<String>,
 }
 
-/// A descriptor, and what is left to its reader.
-type End = (OwnedFd, OffloadBits);
+/// The descriptors of each queue, and what is left to their readers.
+type End = (Vec<OwnedFd>, OffloadBits);
 
 impl Bridge {
     /// Makes the first that works of the kinds that were asked for.
@@ -45,11 +46,11 @@ impl Bridge {
                 UplinkKind::Packet => self.make_packet(ifname).await,
             };
             match made {
-                Ok((fd, offload)) => {
+                Ok((queues, offload)) => {
                     return Ok(Uplink {
                         kind: *kind,
                         ifname: ifname.to_owned(),
-                        fd,
+                        queues,
                         offload,
                         refused,
                     });
@@ -62,16 +63,17 @@ impl Bridge {
 
     /// On failure the interface goes with its descriptor.
     async fn make_tap(&self, ifname: &str) -> Result<End, Refusal> {
-        let tap = Tap::create(ifname, self.spec.offload)?;
+        let (tap, others) = Tap::create_queues(ifname, self.spec.offload, self.spec.queues)?;
         self.add_port(ifname, false).await?;
-        Ok((tap.fd, tap.offload))
+        let queues = std::iter::once(tap.fd).chain(others).collect();
+        Ok((queues, tap.offload))
     }
 
     /// On failure the interface goes with its descriptor.
     async fn make_plain_tap(&self, ifname: &str) -> Result<End, Refusal> {
         let fd = plain_tap::create(ifname)?;
         self.add_port(ifname, false).await?;
-        Ok((fd, OffloadBits::default()))
+        Ok((vec![fd], OffloadBits::default()))
     }
 
     async fn make_packet(&self, ifname: &str) -> Result<End, Refusal> {
@@ -104,10 +106,18 @@ impl Bridge {
         let up = LinkUnspec::new_with_index(index).up().build();
         ask("bringing the uplink up", self.handle.link().set(up).execute()).await?;
         // After it is up: an interface that goes down takes its sockets' frames along.
-        let fd = packet::open(index)?;
+        let sockets = vec![packet::open(index)?, packet::open(index)?];
+        // A veth leaves everything to its other end, but the socket there may have no word for it. Before the port is up.
+        let uso = self.spec.offload.uso && sockets.iter().all(|fd| packet::takes_udp_superframes(fd.as_fd()));
+        if !uso && let Err(error) = ethtool::switch_off(port, UDP_SEGMENTATION) {
+            tracing::warn!("{port}: the kernel does not cut UDP superframes, and they are lost: {error}");
+        }
         self.add_port(port, false).await?;
-        // A veth leaves everything to its other end.
-        Ok((fd, OffloadBits::ALL))
+        let offload = OffloadBits {
+            uso,
+            ..OffloadBits::ALL
+        };
+        Ok((sockets, offload))
     }
 
     /// A name that is not the bridge's own.
@@ -116,6 +126,8 @@ impl Bridge {
     }
 }
 
+/// What an interface says that takes UDP superframes (since Linux 4.18).
+const UDP_SEGMENTATION: &str = "tx-udp-segmentation";
 /// Name of the port.
 const UPLINK: &str = "uplink";
 /// Its name on a bridge that is called so itself.

@@ -13,6 +13,7 @@ use crate::stack::counters::Discard;
 use crate::stack::datagram::Datagram;
 use crate::stack::frame::{Packet, ipv4_of, must_verify};
 use crate::stack::icmp::IcmpError;
+use crate::stack::ledger::Kind;
 use crate::stack::timer::Deadline;
 use crate::stack::types::{Action, EchoId, Passage, Transmit};
 
@@ -98,11 +99,13 @@ impl Engine {
             self.echoes.get_mut(id)?.touch(now);
             return Some(EchoId(id));
         }
-        if let Some(victim) = self.echoes.victim(container) {
-            self.counters.evicted += 1;
-            self.close_echo(EchoId(victim));
-        }
-        let id = self.echoes.insert(now, container, key, ())?;
+        let place = self.association_place(
+            container,
+            Kind::Echo,
+            |engine| &mut engine.echoes,
+            |engine, id| engine.close_echo(EchoId(id)),
+        )?;
+        let id = self.echoes.insert(now, container, place, key, ())?;
         let entry = self.echoes.get_mut(id)?;
         let at = entry.expiry(ECHO_LIFETIME);
         self.timers.arm(&mut entry.armed, Deadline::Echo(EchoId(id)), at);

@@ -8,7 +8,8 @@ use smoltcp::time::Instant;
 
 use super::Engine;
 use super::udp::canonical;
-use crate::stack::flow::{Flow, Phase, TCP_IPV4_HEADERS, Tuple};
+use crate::stack::directory::Key;
+use crate::stack::flow::{Flow, Phase, Places, TCP_IPV4_HEADERS, Tuple};
 use crate::stack::icmp::IcmpError;
 use crate::stack::tcp::Connection;
 use crate::stack::types::{Closing, FlowId, Refusal, Unreachable};
@@ -19,7 +20,8 @@ impl Engine {
     pub fn accept(&mut self, now: Instant, client: SocketAddr, container: SocketAddr) -> Result<FlowId, Refusal> {
         let known = self.containers.get(container.ip()).filter(|_| container.port() != 0);
         let mac = known.ok_or(Refusal::NoContainer)?.mac;
-        self.check_room(container.ip()).map_err(|_| Refusal::Full)?;
+        let flow = self.flow_place(now, container.ip()).ok_or(Refusal::Full)?;
+        let half_open = Some(self.half_open_place(now, container.ip()).ok_or(Refusal::Full)?);
         let our = self.stand_in(canonical(client), container).ok_or(Refusal::NoPort)?;
         let tuple = Tuple {
             endpoint: container,
@@ -33,8 +35,8 @@ impl Engine {
         }
         self.time_wait.remove(&tuple);
         let phase = Phase::Open(Box::new(connection));
-        let id = self.flows.insert(tuple, mac, phase).ok_or(Refusal::Full)?;
-        self.count_flow(container.ip(), 1, 0);
+        let places = Places { half_open, flow };
+        let id = self.flows.insert(now, tuple, mac, phase, places).ok_or(Refusal::Full)?;
         self.counters.flows_in += 1;
         self.settle(now, id);
         Ok(id)
@@ -51,6 +53,9 @@ impl Engine {
             return;
         };
         let (tuple, mss) = (*tuple, held.mss);
+        let Some(place) = self.flow_place(now, tuple.endpoint.ip()) else {
+            return self.refused(now, flow, Unreachable::Exhausted);
+        };
         let Some(set_up) = self.set_up(mss) else {
             return self.refused(now, flow, Unreachable::Exhausted);
         };
@@ -64,7 +69,9 @@ impl Engine {
             return self.refused(now, flow, Unreachable::Exhausted);
         }
         *phase = Phase::Open(Box::new(connection));
-        self.count_flow(tuple.endpoint.ip(), 0, -1);
+        if let Some(place) = place {
+            self.flows.reserve(flow, place);
+        }
         self.settle(now, flow);
     }
 
@@ -120,9 +127,12 @@ impl Engine {
         let Some(connection) = self.connection(flow) else {
             return 0;
         };
-        let taken = connection.drain(take);
+        let taken = connection.drain(now, take);
         if taken.whole {
             connection.told.drain = false;
+        }
+        if taken.taken > 0 {
+            self.flows.touch(now, flow);
         }
         if taken.taken > 0 || taken.whole {
             self.settle(now, flow);
@@ -142,6 +152,7 @@ impl Engine {
         }
         let filled = filled.unwrap_or(0);
         if filled > 0 {
+            self.flows.touch(now, flow);
             self.settle(now, flow);
         }
         filled
@@ -151,12 +162,11 @@ impl Engine {
     fn stand_in(&mut self, client: SocketAddr, container: SocketAddr) -> Option<SocketAddr> {
         let candidates = self.candidates(client, container);
         candidates.into_iter().find(|our| {
-            self.flows
-                .find(&Tuple {
-                    endpoint: container,
-                    our: *our,
-                })
-                .is_none()
+            let tuple = Tuple {
+                endpoint: container,
+                our: *our,
+            };
+            self.flows.find(&tuple).is_none() && self.directory.elsewhere(Key::Flow(tuple)).is_none()
         })
     }
 }

@@ -12,6 +12,7 @@
 mod arp;
 mod echo;
 mod host;
+mod room;
 mod segments;
 mod turns;
 mod udp;
@@ -29,19 +30,23 @@ use crate::stack::container::Containers;
 use crate::stack::control::Control;
 use crate::stack::counters::{Counters, Discard};
 use crate::stack::datagram::Link;
+use crate::stack::directory::Directory;
 use crate::stack::flow::{Flows, TimeWait};
 use crate::stack::frame::{MAX_FRAME, Packet, ethernet};
 use crate::stack::icmp::{IcmpError, Way, may_be_reported};
+use crate::stack::ledger::{Kind, Ledger};
 use crate::stack::random::Random;
 use crate::stack::rings::{RingMemory, Sockets};
 use crate::stack::timer::{Deadline, Timers};
 use crate::stack::types::{Action, Attachment, Config, EchoId, FlowId, MappingId, Passage, Transmit, Unreachable};
 use crate::stack::udp::{Client, ClientKey, Mapping};
 
-/// The stack of one network.
+/// The stack of one network, or of a share of its traffic.
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
+    directory: Directory,
+    ledger: Ledger,
     containers: Containers,
     flows: Flows,
     time_wait: TimeWait,
@@ -64,29 +69,43 @@ pub struct Engine {
 impl Engine {
     /// `memory` is where the rings of TCP flows lie; `seed` keys the hash tables, sequence numbers and ids.
     pub fn new(config: Config, memory: Box<dyn RingMemory>, seed: [u64; 4]) -> Self {
+        let ledger = Ledger::new(config.limits);
+        Self::shard(Directory::default(), ledger, config, memory, seed)
+    }
+
+    /// One of several that serve a network together, as far as they share the `directory`. The limits are the `ledger`'s
+    /// and hold for all of them; a flow or mapping makes room only for others of the same engine. Each has a `seed` of its
+    /// own.
+    pub fn shard(
+        directory: Directory,
+        ledger: Ledger,
+        config: Config,
+        memory: Box<dyn RingMemory>,
+        seed: [u64; 4],
+    ) -> Self {
         let mut random = Random::new(seed);
         let config = Config {
             mtu: config.mtu.max(SMALLEST_MTU),
             ..config
         };
-        let limits = config.limits;
-        let (all, each) = (limits.mappings, limits.mappings_per_container);
         Self {
             containers: Containers::new(random.hash_key()),
-            flows: Flows::new(random.hash_key()),
-            time_wait: TimeWait::new(random.hash_key()),
+            flows: Flows::new(random.hash_key(), directory.clone()),
+            time_wait: TimeWait::new(random.hash_key(), directory.clone()),
             sockets: Sockets::new(memory, config.tcp_ring),
-            mappings: Associations::new(random.hash_key(), all, each),
-            clients: Associations::new(random.hash_key(), all, each),
+            mappings: Associations::new(random.hash_key(), Kind::Mapping, &ledger),
+            clients: Associations::new(random.hash_key(), Kind::Client, &ledger),
             client_index: HashMap::with_hasher(random.hash_key()),
-            echoes: Associations::new(random.hash_key(), all, each),
+            echoes: Associations::new(random.hash_key(), Kind::Echo, &ledger),
             ready: VecDeque::new(),
             control: Control::default(),
             actions: VecDeque::new(),
             timers: Timers::default(),
             counters: Counters::default(),
             scratch: Vec::new(),
+            directory,
             random,
+            ledger,
             config,
         }
     }
@@ -116,10 +135,15 @@ impl Engine {
 
     /// Takes one frame from the bridge.
     pub fn handle_frame<'f>(&mut self, now: Instant, offload: Offload, frame: &'f [u8]) -> Passage<'f> {
-        self.counters.frames_in += 1;
         match self.receive(now, offload, frame) {
-            Ok(passage) => passage,
+            // Counted where it goes.
+            Ok(passage @ Passage::Elsewhere { .. }) => passage,
+            Ok(passage) => {
+                self.counters.frames_in += 1;
+                passage
+            }
             Err(why) => {
+                self.counters.frames_in += 1;
                 self.counters.discard(why);
                 Passage::Done
             }
@@ -206,7 +230,7 @@ impl Engine {
             return Err(Discard::TimeToLive);
         }
         match packet.protocol {
-            IpProtocol::Tcp => self.receive_tcp(now, offload, &packet).map(|()| Passage::Done),
+            IpProtocol::Tcp => self.receive_tcp(now, offload, &packet),
             IpProtocol::Udp => self.receive_udp(now, offload, &packet),
             IpProtocol::Icmp => self.receive_icmp(now, offload, &packet),
             IpProtocol::HopByHop

@@ -14,17 +14,23 @@ use crate::policy::Lead;
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
 use crate::stack::device::Emitted;
-use crate::stack::flow::{Flow, Held, Phase, TCP_IPV4_HEADERS, Tuple};
+use crate::stack::directory::Key;
+use crate::stack::flow::{Flow, Held, Phase, Places, TCP_IPV4_HEADERS, Tuple};
 use crate::stack::frame::{ETHERNET_HEADER, Packet, write_ethernet};
 use crate::stack::guard::Verdict;
 use crate::stack::icmp::IcmpError;
 use crate::stack::segment::{Reply, Segment};
 use crate::stack::tcp::REPLY_ROOM;
 use crate::stack::timer::Deadline;
-use crate::stack::types::{Action, Closing, FlowId, Target};
+use crate::stack::types::{Action, Closing, FlowId, Passage, Target};
 
 impl Engine {
-    pub(super) fn receive_tcp(&mut self, now: Instant, offload: Offload, packet: &Packet<'_>) -> Result<(), Discard> {
+    pub(super) fn receive_tcp<'f>(
+        &mut self,
+        now: Instant,
+        offload: Offload,
+        packet: &Packet<'f>,
+    ) -> Result<Passage<'f>, Discard> {
         let view = packet.tcp(offload)?;
         let segment = Segment::of(&view);
         let endpoint = SocketAddr::new(packet.source.into(), view.src_port());
@@ -33,24 +39,30 @@ impl Engine {
             our: SocketAddr::new(packet.target.into(), view.dst_port()),
         };
         if let Some(id) = self.flows.find(&tuple) {
-            return self.continue_flow(now, id, &segment, packet, &view);
+            self.continue_flow(now, id, &segment, packet, &view)?;
+        } else if self.time_wait.get(&tuple).is_some() && !segment.opens() {
+            self.repeat_last_ack(&tuple, &segment, packet)?;
+        } else if let Some(shard) = self.directory.elsewhere(Key::Flow(tuple)) {
+            return Ok(Passage::Elsewhere { shard });
+        } else if segment.opens() {
+            self.open_flow(now, tuple, &segment, packet, &view)?;
+        } else {
+            self.answer_stray(&tuple, &segment, packet)?;
         }
-        if self.time_wait.get(&tuple).is_some() && !segment.opens() {
-            return self.repeat_last_ack(&tuple, &segment, packet);
-        }
-        if segment.opens() {
-            return self.open_flow(now, tuple, &segment, packet, &view);
-        }
-        self.answer_stray(&tuple, &segment, packet)
+        Ok(Passage::Done)
     }
 
     /// No flow (RFC 9293 section 3.10.7.1). A SYN with flags that make no sense opens nothing.
     fn answer_stray(&mut self, tuple: &Tuple, segment: &Segment, packet: &Packet<'_>) -> Result<(), Discard> {
+        self.refuse_segment(tuple, segment, packet);
+        Err(Discard::Segment)
+    }
+
+    fn refuse_segment(&mut self, tuple: &Tuple, segment: &Segment, packet: &Packet<'_>) {
         let unicast = !packet.target.is_multicast() && !packet.target.is_broadcast();
         if let Some(reset) = segment.refusal().filter(|_| unicast) {
             reset.send(&mut self.control, self.config.gateway_mac, packet.mac, tuple);
         }
-        Err(Discard::Segment)
     }
 
     fn open_flow(
@@ -65,7 +77,7 @@ impl Engine {
             Lead::Host(target) => Target::Host(target),
             Lead::Resolver => Target::Resolver,
             Lead::Refused => {
-                self.answer_stray(&tuple, segment, packet)?;
+                self.refuse_segment(&tuple, segment, packet);
                 return Err(Discard::Refused);
             }
             Lead::Prohibited => {
@@ -75,18 +87,22 @@ impl Engine {
             Lead::Nowhere => return Err(Discard::Nowhere),
         };
         let held = self.hold(now, segment, packet, view)?;
-        self.check_room(packet.source.into())?;
-        self.check_half_open(packet.source.into())?;
+        let container = packet.source.into();
+        if !self.has_room(now, container) {
+            self.refuse_segment(&tuple, segment, packet);
+            return Err(Discard::Full);
+        }
+        let half_open = Some(self.half_open_place(now, container).ok_or(Discard::Full)?);
         self.time_wait.remove(&tuple);
         let until = held.until;
+        let places = Places { half_open, flow: None };
         let flow = self
             .flows
-            .insert(tuple, packet.mac, Phase::Held(held))
+            .insert(now, tuple, packet.mac, Phase::Held(held), places)
             .ok_or(Discard::Full)?;
         if let Some(Flow { armed, .. }) = self.flows.get_mut(flow) {
             self.timers.arm(armed, Deadline::Flow(flow), until);
         }
-        self.count_flow(packet.source.into(), 1, 1);
         self.counters.flows_out += 1;
         self.actions.push_back(Action::Connect { flow, target });
         Ok(())

@@ -10,7 +10,6 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetProtocol, TcpControl};
 
 use super::Engine;
-use crate::stack::counters::Discard;
 use crate::stack::device::Abilities;
 use crate::stack::flow::{Flow, Phase};
 use crate::stack::frame::{ETHERNET_HEADER, write_ethernet};
@@ -69,7 +68,26 @@ impl Engine {
             Some(until) if matches!(flow.phase, Phase::Held(_)) => {
                 self.timers.arm(&mut flow.armed, Deadline::Flow(id), until);
             }
-            Some(_) | None => self.settle(now, id),
+            Some(_) | None => {
+                self.probe(now, id);
+                self.settle(now, id);
+            }
+        }
+    }
+
+    /// Asks a silent container whether it is still there, if it is time.
+    fn probe(&mut self, now: Instant, id: FlowId) {
+        let Some(Flow {
+            tuple,
+            mac,
+            phase: Phase::Open(connection),
+            ..
+        }) = self.flows.get_mut(id)
+        else {
+            return;
+        };
+        if let Some(probe) = connection.probe(now) {
+            probe.send(&mut self.control, self.config.gateway_mac, *mac, tuple);
         }
     }
 
@@ -100,6 +118,10 @@ impl Engine {
 
     /// Tells the shell what has changed about a flow and queues it for a turn.
     pub(super) fn settle(&mut self, now: Instant, id: FlowId) {
+        let newly = |connection: &mut Connection| connection.is_established() && !connection.told.established;
+        if self.connection(id).is_some_and(newly) && !self.establish(now, id) {
+            return self.abort(id);
+        }
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
@@ -154,9 +176,10 @@ impl Engine {
             };
             ack.send(&mut self.control, self.config.gateway_mac, *mac, tuple);
         }
-        self.time_wait.insert(*tuple, last);
-        self.arm_time_wait();
+        let tuple = *tuple;
         self.close(id, Closing::Graceful);
+        self.time_wait.insert(tuple, last);
+        self.arm_time_wait();
     }
 
     fn arm_time_wait(&mut self) {
@@ -186,19 +209,12 @@ impl Engine {
         let Some(phase) = self.flows.end(flow) else {
             return;
         };
-        let half_open = match phase {
-            Phase::Held(_) => -1,
-            Phase::Open(connection) => {
-                self.sockets.put_back(connection.into_socket());
-                0
-            }
-            Phase::Over => 0,
-        };
-        if let Some(Flow { tuple, armed, look, .. }) = self.flows.get_mut(flow) {
+        if let Phase::Open(connection) = phase {
+            self.sockets.put_back(connection.into_socket());
+        }
+        if let Some(Flow { armed, look, .. }) = self.flows.get_mut(flow) {
             self.timers.disarm(armed, Deadline::Flow(flow));
             self.timers.disarm(look, Deadline::Look(flow));
-            let container = tuple.endpoint.ip();
-            self.count_flow(container, -1, half_open);
         }
         self.actions.push_back(Action::Close { flow, how });
     }
@@ -207,32 +223,6 @@ impl Engine {
         match &mut self.flows.get_mut(flow)?.phase {
             Phase::Open(connection) => Some(connection),
             Phase::Held(_) | Phase::Over => None,
-        }
-    }
-
-    pub(super) fn count_flow(&mut self, container: IpAddr, flows: isize, half_open: isize) {
-        if let Some(container) = self.containers.get_mut(container) {
-            container.flows = container.flows.saturating_add_signed(flows);
-            container.half_open = container.half_open.saturating_add_signed(half_open);
-        }
-    }
-
-    pub(super) fn check_room(&self, container: IpAddr) -> Result<(), Discard> {
-        let limits = self.config.limits;
-        let held = self.containers.get(container).map_or(0, |container| container.flows);
-        let room = self.flows.len() < limits.flows && held < limits.flows_per_container;
-        if room { Ok(()) } else { Err(Discard::Full) }
-    }
-
-    pub(super) fn check_half_open(&self, container: IpAddr) -> Result<(), Discard> {
-        let held = self
-            .containers
-            .get(container)
-            .map_or(0, |container| container.half_open);
-        if held < self.config.limits.half_open_per_container {
-            Ok(())
-        } else {
-            Err(Discard::Full)
         }
     }
 

@@ -13,8 +13,10 @@ use super::Engine;
 use crate::policy::{DNS_PORT, Lead};
 use crate::stack::counters::Discard;
 use crate::stack::datagram::{Datagram, UDP_HEADER, UDP_HEADERS};
+use crate::stack::directory::{Key, ShardId};
 use crate::stack::frame::{IPV4_HEADER, Packet, ipv4_of};
 use crate::stack::icmp::IcmpError;
+use crate::stack::ledger::Kind;
 use crate::stack::timer::Deadline;
 use crate::stack::types::{Action, ClientSocket, EchoId, MappingId, Passage, Payload, PublishId, Transmit};
 use crate::stack::udp::{CLIENT_LIFETIME, Client, ClientKey, Mapping};
@@ -102,6 +104,9 @@ impl Engine {
                 segment,
             });
         }
+        if let Some(shard) = self.datagram_elsewhere(container, shown) {
+            return Ok(Passage::Elsewhere { shard });
+        }
         match self.config.policy.lead(shown) {
             // Nobody asks the resolver by superframe; it would have to be taken apart here.
             Lead::Resolver if segment.is_some() => Err(Discard::Malformed),
@@ -126,6 +131,18 @@ impl Engine {
             Lead::Prohibited => Err(self.refuse_datagram(now, packet, IcmpError::Prohibited)),
             Lead::Nowhere => Err(Discard::Nowhere),
         }
+    }
+
+    /// The other shard whose published port's client, or else whose mapping, this is about. A mapping of ours that has
+    /// written there before is sure that it is neither.
+    fn datagram_elsewhere(&self, container: SocketAddr, shown: SocketAddr) -> Option<ShardId> {
+        let mapping = self.mappings.find(&container).and_then(|id| self.mappings.get(id));
+        if mapping.is_some_and(|entry| entry.value.has_written_to(shown)) {
+            return None;
+        }
+        let client = Key::Client(ClientKey { container, shown });
+        let elsewhere = self.directory.elsewhere(client);
+        elsewhere.or_else(|| self.directory.elsewhere(Key::Mapping(container)))
     }
 
     fn refuse_datagram(&mut self, now: Instant, packet: &Packet<'_>, error: IcmpError) -> Discard {
@@ -154,11 +171,17 @@ impl Engine {
     }
 
     fn make_mapping(&mut self, now: Instant, container: SocketAddr) -> Option<u32> {
-        if let Some(victim) = self.mappings.victim(container.ip()) {
-            self.counters.evicted += 1;
-            self.close_mapping(MappingId(victim));
+        let place = self.association_place(
+            container.ip(),
+            Kind::Mapping,
+            |engine| &mut engine.mappings,
+            |engine, id| engine.close_mapping(MappingId(id)),
+        )?;
+        if !self.directory.claim(Key::Mapping(container)) {
+            return None;
         }
-        self.mappings.insert(now, container.ip(), container, Mapping::new())
+        self.mappings
+            .insert(now, container.ip(), place, container, Mapping::new())
     }
 
     pub(super) fn mapping_timeout(&mut self, now: Instant, mapping: MappingId) {
@@ -177,6 +200,7 @@ impl Engine {
     fn close_mapping(&mut self, mapping: MappingId) {
         if let Some(mut entry) = self.mappings.remove(mapping.0) {
             self.timers.disarm(&mut entry.armed, Deadline::Mapping(mapping));
+            self.directory.release(Key::Mapping(entry.key));
             self.actions.push_back(Action::CloseMapping { mapping });
         }
     }
@@ -202,16 +226,21 @@ impl Engine {
             return Some(entry.key.shown);
         }
         self.containers.get(client.container.ip())?;
-        if let Some(victim) = self.clients.victim(client.container.ip()) {
-            self.counters.evicted += 1;
-            self.forget_client(victim);
-        }
+        let place = self.association_place(
+            client.container.ip(),
+            Kind::Client,
+            |engine| &mut engine.clients,
+            Self::forget_client,
+        )?;
         let shown = self.stand_in_datagram(client)?;
         let key = ClientKey {
             container: client.container,
             shown,
         };
-        let id = self.clients.insert(now, client.container.ip(), key, client)?;
+        if !self.directory.claim(Key::Client(key)) {
+            return None;
+        }
+        let id = self.clients.insert(now, client.container.ip(), place, key, client)?;
         self.client_index.insert(client, id);
         let entry = self.clients.get_mut(id)?;
         let at = entry.expiry(CLIENT_LIFETIME);
@@ -224,7 +253,9 @@ impl Engine {
         let container = client.container;
         for shown in self.candidates(client.real, container) {
             let resolver = shown == SocketAddr::new(self.config.policy.gateway().into(), DNS_PORT);
-            if !resolver && self.clients.find(&ClientKey { container, shown }).is_none() {
+            let key = ClientKey { container, shown };
+            let taken = self.clients.find(&key).is_some() || self.directory.elsewhere(Key::Client(key)).is_some();
+            if !resolver && !taken {
                 return Some(shown);
             }
         }
@@ -247,6 +278,7 @@ impl Engine {
     fn forget_client(&mut self, id: u32) {
         if let Some(mut entry) = self.clients.remove(id) {
             self.timers.disarm(&mut entry.armed, Deadline::Client(id));
+            self.directory.release(Key::Client(entry.key));
             self.client_index.remove(&entry.value);
             // The shell never saw this id.
             self.clients.release(id);

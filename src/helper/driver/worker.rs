@@ -1,0 +1,397 @@
+//! One thread of the data plane.
+//!
+//! One turn of its loop:
+//!
+//! 1. wait for readiness, a command, a sibling's mail or the engine's deadline; not at all while work is left over;
+//! 2. feed: frames of the uplink, at most [`FRAMES_PER_TURN`]; then the host sockets that are ready;
+//! 3. drain: actions of the engine until there is none, then frames for the uplink, at most [`FRAMES_PER_TURN`].
+//!
+//! Every queue is served in turn and in bounded portions, so that no flow starves another.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token};
+use smoltcp::time::Instant;
+
+use super::command::{Command, Events};
+use super::datagrams::{Datagrams, Outgoing};
+use super::flows::{Accepted, Flows};
+use super::linger::Linger;
+use super::ready::Ready;
+use super::siblings::{Mail, Siblings};
+use super::token::Readiness;
+use crate::stack::{Config, Directory, Engine, Ledger, Offload, Passage};
+use crate::sys::clock;
+use crate::sys::mapping::Mappings;
+use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
+
+/// An engine whose rings lie in memory of the kernel's.
+pub(super) fn engine(directory: Directory, ledger: Ledger, config: Config, seed: [u64; 4]) -> Engine {
+    Engine::shard(directory, ledger, config, Box::new(Mappings::default()), seed)
+}
+
+/// The uplink with its readiness and the one buffer that every outgoing frame is written into.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) uplink: Arc<dyn Uplink>,
+    readable: bool,
+    pub(super) buffer: Box<[u8]>,
+    /// Frames that the kernel had no room for; TCP sends them again, datagrams are lost as on any wire.
+    pub(super) dropped: u64,
+}
+
+/// A thread's all.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) poll: Poll,
+    pub(super) link: Link,
+    pub(super) engine: Engine,
+    pub(super) flows: Flows,
+    pub(super) datagrams: Datagrams,
+    /// The frame being handled.
+    frame: Box<[u8]>,
+    pub(super) ready: Ready,
+    pub(super) commands: mpsc::Receiver<Command>,
+    mail: mpsc::Receiver<Mail>,
+    siblings: Siblings,
+    events: Events,
+    pub(super) stopping: bool,
+    /// Frames for a sibling that did not take them, or that nobody wanted to own.
+    pub(super) astray: u64,
+    linger: Linger,
+}
+
+impl Worker {
+    pub(super) fn new(
+        poll: Poll,
+        uplink: Box<dyn Uplink>,
+        engine: Engine,
+        siblings: Siblings,
+        commands: mpsc::Receiver<Command>,
+        mail: mpsc::Receiver<Mail>,
+        events: Events,
+    ) -> io::Result<Self> {
+        poll.registry().register(
+            &mut SourceFd(&uplink.as_fd().as_raw_fd()),
+            Readiness::Uplink.into(),
+            Interest::READABLE,
+        )?;
+        Ok(Self {
+            poll,
+            link: Link::new(uplink),
+            engine,
+            flows: Flows::default(),
+            datagrams: Datagrams::default(),
+            frame: vec![0; FRAME_BYTES].into_boxed_slice(),
+            ready: Ready::default(),
+            commands,
+            mail,
+            siblings,
+            events,
+            stopping: false,
+            astray: 0,
+            linger: Linger::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        })
+    }
+
+    /// Serves until it is told to stop, the uplink is lost, or a sibling has ended.
+    pub(super) fn run(mut self) {
+        let mut events = mio::Events::with_capacity(EVENTS_PER_TURN);
+        while !self.stopping && !self.siblings.ended() {
+            if let Err(error) = self.wait(&mut events) {
+                tracing::error!(%error, "the data plane cannot wait for its descriptors");
+                break;
+            }
+            for event in &events {
+                self.note(event);
+            }
+            self.turn(clock::now());
+            self.siblings.say(self.flows.count());
+        }
+    }
+
+    /// Waits for events, a deadline, or not at all.
+    fn wait(&mut self, events: &mut mio::Events) -> io::Result<()> {
+        let patience = self.patience();
+        if patience == Some(Duration::ZERO) {
+            return self.look(events, patience);
+        }
+        let began = clock::now();
+        while clock::now() - began < self.linger.stay() {
+            self.look(events, Some(Duration::ZERO))?;
+            if !events.is_empty() {
+                return Ok(());
+            }
+        }
+        self.look(events, patience)?;
+        self.linger.learn(clock::now() - began);
+        Ok(())
+    }
+
+    fn look(&mut self, events: &mut mio::Events, patience: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, patience) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn turn(&mut self, now: Instant) {
+        self.read_frames(now);
+        self.flush_datagrams(now);
+        self.ready.wake(now);
+        self.serve_sources(now);
+        self.flush_datagrams(now);
+        self.engine.handle_timeout(now);
+        self.act(now);
+        self.write_frames(now);
+        if self.act(now) {
+            // What was sent has changed a flow's state, and what was done about it may be to be sent: come back at once.
+            self.ready.push(Readiness::Uplink);
+        }
+    }
+
+    /// How long to wait at most.
+    fn patience(&self) -> Option<Duration> {
+        if self.link.readable || self.ready.len() > 0 {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [self.engine.poll_timeout(), self.ready.deadline()];
+        let deadline = deadlines.into_iter().flatten().min()?;
+        let now = clock::now();
+        Some(if deadline > now {
+            (deadline - now).into()
+        } else {
+            Duration::ZERO
+        })
+    }
+
+    fn note(&mut self, event: &mio::event::Event) {
+        match Readiness::try_from(event.token()) {
+            Ok(Readiness::Inbox) => {
+                self.obey();
+                self.ready.push(Readiness::Inbox);
+            }
+            Ok(Readiness::Uplink) => self.link.readable = true,
+            Ok(readiness @ Readiness::Flow(flow)) => {
+                self.flows.note(flow, event);
+                self.ready.push(readiness);
+            }
+            Ok(readiness @ (Readiness::Mapping(_) | Readiness::Echo(_) | Readiness::Published(_))) => {
+                self.ready.push(readiness);
+            }
+            Err(Token(token)) => tracing::error!(token, "readiness of nothing that we registered"),
+        }
+    }
+
+    fn read_frames(&mut self, now: Instant) {
+        let uplink = Arc::clone(&self.link.uplink);
+        let mut buffer = std::mem::take(&mut self.frame);
+        for _ in 0..FRAMES_PER_TURN {
+            if !self.link.readable {
+                break;
+            }
+            let mut handle = |offload, frame: &[u8]| self.handle_frame(now, offload, frame, Delivery::First);
+            match uplink.lend(&mut buffer, &mut handle) {
+                Ok(()) => {}
+                Err(FrameError::NotReady) => self.link.readable = false,
+                Err(error @ FrameError::Io(_)) => {
+                    tracing::error!(%error, "the uplink is lost");
+                    self.link.readable = false;
+                    self.stopping = true;
+                }
+                Err(
+                    error @ (FrameError::BadHeader(_)
+                    | FrameError::Truncated
+                    | FrameError::Indescribable
+                    | FrameError::NotWhole
+                    | FrameError::NoBuffers),
+                ) => tracing::debug!(%error, "frame of the bridge dropped"),
+            }
+        }
+        self.frame = buffer;
+    }
+
+    fn handle_frame(&mut self, now: Instant, offload: Offload, frame: &[u8], delivery: Delivery) {
+        let sent = match self.engine.handle_frame(now, offload, frame) {
+            Passage::Done => return,
+            Passage::Datagram {
+                socket,
+                target,
+                payload,
+                segment,
+            } => {
+                let outgoing = Outgoing {
+                    socket,
+                    target,
+                    payload,
+                    segment,
+                    frame,
+                };
+                let engine = &mut self.engine;
+                return self.datagrams.send(self.poll.registry(), outgoing, |frame, why| {
+                    engine.reject_frame(now, frame, why);
+                });
+            }
+            Passage::Echo {
+                echo,
+                target,
+                sequence,
+                payload,
+            } => self
+                .datagrams
+                .ping(self.poll.registry(), echo, target, sequence, payload),
+            Passage::Query { client, payload } => {
+                self.events.query(client, payload);
+                return;
+            }
+            Passage::Elsewhere { shard } => {
+                let mail = Mail::Frame {
+                    offload,
+                    frame: frame.into(),
+                };
+                // Whoever gave it to us is not the one who has it, either: its flow has just ended or moved.
+                if delivery == Delivery::Handed || self.siblings.hand(shard, mail).is_err() {
+                    self.astray += 1;
+                }
+                return;
+            }
+        };
+        if let Err(why) = sent {
+            self.engine.reject_frame(now, frame, why);
+        }
+    }
+
+    fn flush_datagrams(&mut self, now: Instant) {
+        let engine = &mut self.engine;
+        self.datagrams
+            .flush(self.poll.registry(), |frame, why| engine.reject_frame(now, frame, why));
+    }
+
+    fn serve_sources(&mut self, now: Instant) {
+        for _ in 0..self.ready.len() {
+            let Some(readiness) = self.ready.pop() else {
+                return;
+            };
+            let more = match readiness {
+                Readiness::Flow(flow) => self.flows.serve(now, &mut self.engine, flow),
+                Readiness::Mapping(mapping) => self.datagrams.receive(now, &mut self.engine, &mut self.link, mapping),
+                Readiness::Echo(echo) => self.datagrams.receive_echo(now, &mut self.engine, &mut self.link, echo),
+                Readiness::Published(publish) => self.serve_published(now, publish),
+                Readiness::Inbox => self.read_mail(now),
+                Readiness::Uplink => false,
+            };
+            if more {
+                self.ready.push(readiness);
+            }
+        }
+    }
+
+    /// Takes what siblings handed over, a bounded portion; true when more may wait.
+    fn read_mail(&mut self, now: Instant) -> bool {
+        for _ in 0..FRAMES_PER_TURN {
+            match self.mail.try_recv() {
+                Ok(Mail::Frame { offload, frame }) => self.handle_frame(now, offload, &frame, Delivery::Handed),
+                Ok(Mail::Client {
+                    stream,
+                    client,
+                    container,
+                }) => self
+                    .flows
+                    .admit(now, &mut self.engine, self.poll.registry(), stream, client, container),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn serve_published(&mut self, now: Instant, publish: crate::stack::PublishId) -> bool {
+        let registry = self.poll.registry();
+        match self
+            .flows
+            .accept(now, &mut self.engine, registry, &self.siblings, publish)
+        {
+            Accepted::All => {}
+            Accepted::Portion => return true,
+            Accepted::Starved => self.ready.starve(now, Readiness::Published(publish)),
+        }
+        self.datagrams
+            .receive_published(now, &mut self.engine, &mut self.link, publish)
+    }
+
+    /// Does what the engine wants done; whether there was anything.
+    fn act(&mut self, now: Instant) -> bool {
+        use crate::stack::Action;
+        let mut acted = false;
+        while let Some(action) = self.engine.poll_action() {
+            acted = true;
+            match action {
+                Action::Connect { flow, target } => {
+                    self.flows
+                        .connect(now, &mut self.engine, self.poll.registry(), flow, target, &self.events);
+                }
+                Action::Established { flow } | Action::Drain { flow } | Action::Fill { flow } => {
+                    if action == (Action::Established { flow }) {
+                        self.flows.establish(flow);
+                    }
+                    if self.flows.serve(now, &mut self.engine, flow) {
+                        self.ready.push(Readiness::Flow(flow));
+                    }
+                }
+                Action::Finish { flow } => self.flows.finish(flow),
+                Action::Close { flow, how } => self.flows.close(flow, how),
+                Action::CloseMapping { mapping } => self.datagrams.close_mapping(mapping),
+                Action::CloseEcho { echo } => self.datagrams.close_echo(echo),
+            }
+        }
+        acted
+    }
+
+    fn write_frames(&mut self, now: Instant) {
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(transmit) = self.engine.poll_transmit(now, &mut self.link.buffer) else {
+                return;
+            };
+            self.link.send(transmit);
+        }
+        // Some may be left: come back at once.
+        self.ready.push(Readiness::Uplink);
+    }
+}
+
+impl Link {
+    fn new(uplink: Box<dyn Uplink>) -> Self {
+        Self {
+            uplink: uplink.into(),
+            readable: true,
+            buffer: vec![0; FRAME_BYTES].into_boxed_slice(),
+            dropped: 0,
+        }
+    }
+
+    /// Sends what the engine wrote into the buffer.
+    pub(super) fn send(&mut self, transmit: crate::stack::Transmit) {
+        if let Err(error) = self.uplink.send(transmit.offload, &self.buffer[..transmit.len]) {
+            self.dropped += 1;
+            tracing::debug!(%error, len = transmit.len, "frame to the bridge dropped");
+        }
+    }
+}
+
+/// How a frame came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// Over our queue of the uplink.
+    First,
+    /// From a sibling.
+    Handed,
+}
+
+/// Frames read, and frames written, in one turn: 64 superframes are 4 MB, about a millisecond of copying.
+const FRAMES_PER_TURN: usize = 64;
+
+/// Readiness events taken in one turn.
+const EVENTS_PER_TURN: usize = 256;

@@ -1,0 +1,48 @@
+//! Several threads that carry packets: which of them has a flow must not show.
+
+use crate::cases;
+use crate::host::{HOST, Host};
+use crate::uplinks::do_main_jobs;
+use crate::verdict::{Outcome, same};
+
+cases![
+    the_main_jobs_by_one_thread,
+    the_main_jobs_by_four_threads,
+    who_rested_is_heard,
+];
+
+fn the_main_jobs_by_one_thread(host: &Host) -> Outcome {
+    host.gangplank("up --threads 1")?.ok()?;
+    threads(host, "1")?;
+    do_main_jobs(host)
+}
+
+fn the_main_jobs_by_four_threads(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    host.gangplank("up --uplink tap --threads 4")?.ok()?;
+    threads(host, "4")?;
+    do_main_jobs(host)
+}
+
+/// A TAP forgets after three seconds over which queue a flow was answered. What a container then says comes over another
+/// one to a thread that does not have the flow.
+fn who_rested_is_heard(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    host.gangplank("up --uplink tap --threads 4")?.ok()?;
+    host.container("-p 8000:7000", "tcp", &host.peer("tcp-echo 0.0.0.0 7000 4.5"), "ready")?;
+    host.container(
+        "-p 8001:7001/udp",
+        "udp",
+        &host.peer("udp-late-echo 0.0.0.0 7001 4.5"),
+        "ready",
+    )?;
+    let streams = host.outside(&host.peer(&format!("many {HOST} 8000 32")))?;
+    same("streams", streams.ok()?.as_str(), "right 32")?;
+    let datagrams = host.outside(&host.peer(&format!("udp-many {HOST} 8001 32")))?;
+    same("datagrams", datagrams.ok()?.as_str(), "right 32")
+}
+
+fn threads(host: &Host, count: &str) -> Outcome {
+    let inspected = host.gangplank("network inspect --format {{.Threads}} gp0")?.ok()?;
+    same("network inspect", inspected.as_str(), count)
+}
