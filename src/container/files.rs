@@ -1,9 +1,12 @@
 //! The container's own files over the host's /etc, and the helper's directory out of sight.
 //!
 //! The texts live on a small tmpfs that is mounted over the hidden directory itself, so that nothing is written on the
-//! host and nothing is left behind; a second tmpfs, empty and read-only, then covers the first. A file that the host
-//! does not have (or a symbolic link that leads nowhere, as without systemd-resolved) cannot be bound over: then /etc
-//! becomes an overlay whose upper layer has it (needs Linux 5.11 in a user namespace).
+//! host and nothing is left behind; a second tmpfs, empty and read-only, then covers the first.
+//!
+//! /etc becomes an overlay whose upper layer has the files (needs Linux 5.11 in a user namespace). A file bound over the
+//! host's would not stay: when the host puts another file in its place by rename(2), as whoever keeps resolv.conf does,
+//! the kernel takes the mount away (`detach_mounts` in fs/namespace.c) and the container reads the host's. Binding is
+//! what is left where overlays are not to be had, for the files that the host has.
 //!
 //! Must run in a mount namespace of our own. Called by `namespaces`.
 
@@ -21,13 +24,13 @@ pub(super) fn install(hidden: &Path, files: &[(&str, &str)]) -> Result<(), Failu
     let hide = |error: nix::Error| Failure::ours(format_args!("cannot hide {}", hidden.display()), error);
     let nothing_special = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("gangplank"), hidden, Some("tmpfs"), nothing_special, Some(SCRATCH)).map_err(hide)?;
-    let (missing, present): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| is_missing(name));
-    if !missing.is_empty() {
-        overlay(hidden, &missing)
-            .map_err(|error| Failure::ours("cannot lay the container's files over /etc", error))?;
-    }
-    for (name, text) in present {
-        bind(hidden, name, text).map_err(|error| Failure::ours(format_args!("cannot bind /etc/{name}"), error))?;
+    if let Err(error) = overlay(hidden, files) {
+        if files.iter().any(|(name, _)| is_missing(name)) {
+            return Err(Failure::ours("cannot lay the container's files over /etc", error));
+        }
+        for (name, text) in files {
+            bind(hidden, name, text).map_err(|error| Failure::ours(format_args!("cannot bind /etc/{name}"), error))?;
+        }
     }
     mount(
         Some("gangplank"),
@@ -57,7 +60,7 @@ fn bind(scratch: &Path, name: &str, text: &str) -> io::Result<()> {
 }
 
 /// The directories are named relative to the working directory, for a path may hold what separates mount options.
-fn overlay(scratch: &Path, files: &[&(&str, &str)]) -> io::Result<()> {
+fn overlay(scratch: &Path, files: &[(&str, &str)]) -> io::Result<()> {
     env::set_current_dir(scratch)?;
     fs::create_dir("upper")?;
     fs::create_dir("work")?;

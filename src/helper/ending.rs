@@ -115,7 +115,9 @@ impl Supervisor {
                 let _ = ended.wait_for(Option::is_some).await;
                 return;
             }
-            container.end(code)
+            let held = container.end(code);
+            self.tell_names(&state);
+            held
         };
         let Held {
             link,
@@ -212,6 +214,7 @@ impl Supervisor {
 
     fn forget(&self, state: &mut State, id: &str) {
         if state.containers.remove(id).is_some() {
+            self.tell_names(state);
             // Only a detached command has one.
             let _ = std::fs::remove_file(self.place.container_log(id));
         }

@@ -66,11 +66,14 @@ impl Supervisor {
             return Err(failure);
         }
         state.containers.insert(id.clone(), container);
+        self.tell_names(&state);
         drop(state);
         if let Some(pid) = holder {
             tokio::spawn(Arc::clone(self).expect_start(id.clone(), pid));
         }
-        let of_the_host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        // One word that is not UTF-8 must not cost the others.
+        let of_the_host = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+        let of_the_host = String::from_utf8_lossy(&of_the_host);
         Ok(Created {
             hosts: hosts::hosts(address.into(), &hostname, self.gateway.into(), &added),
             resolv_conf: hosts::resolv_conf(self.gateway.into(), &of_the_host),
@@ -116,6 +119,7 @@ impl Supervisor {
         match (plugged, waiting) {
             (Ok(plugged), Some(container)) => {
                 self.begin(container, plugged, attachment, pid);
+                self.tell_names(&state);
                 Ok(())
             }
             (Ok(plugged), None) => {

@@ -10,6 +10,7 @@ mod ending;
 mod failure;
 mod inspect;
 mod lifecycle;
+mod names;
 pub mod place;
 mod plug;
 mod ports;

@@ -47,7 +47,8 @@ impl Supervisor {
     async fn counters(&self) -> BTreeMap<String, u64> {
         let (reply, mut counted) = mpsc::unbounded_channel();
         self.command(Command::Counters(reply));
-        let mut counters = BTreeMap::new();
+        let own = self.resolver.counters();
+        let mut counters: BTreeMap<_, _> = own.map(|(name, count)| (name.to_owned(), count)).collect();
         while let Some((name, count)) = counted.recv().await {
             *counters.entry(name.to_owned()).or_default() += count;
         }

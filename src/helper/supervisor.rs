@@ -33,6 +33,7 @@ use crate::network::name;
 use crate::network::pool::AddressPool;
 use crate::network::publications::{AutoPorts, Publications, parse_reserved};
 use crate::network::subnet::{self, Choice, NoFreeSubnet, Occupied, SubnetError};
+use crate::network::zone::Zone;
 use crate::stack::{Config, UplinkCapabilities};
 use crate::sys::pidfd::PidFd;
 use crate::sys::random;
@@ -53,6 +54,7 @@ pub struct Supervisor {
     pub(super) place: Place,
     pub(super) agent: Arc<Agent>,
     pub(super) driver: std::sync::Mutex<DriverHandle>,
+    pub(super) resolver: Resolver,
     state: Mutex<State>,
     /// Why the network ends, once it does.
     ending: watch::Sender<Option<&'static str>>,
@@ -142,7 +144,8 @@ impl Supervisor {
             capabilities(uplink.offload),
         );
         config.limits = config.limits.within(descriptors_for_containers());
-        let (events, receiver) = driver::Events::channel();
+        let resolver = resolver(options, Zone::new(network, choice.subnet, gateway.address));
+        let (events, receiver) = driver::Events::channel(resolver.clone());
         let queues = uplink::open(uplink.kind, uplink.queues)?;
         let driver = driver::spawn(&config, queues, random::seed, &events)?;
         let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
@@ -157,6 +160,7 @@ impl Supervisor {
             place: place.clone(),
             agent: Arc::new(agent),
             driver: std::sync::Mutex::new(driver),
+            resolver,
             state: Mutex::new(State {
                 containers: BTreeMap::new(),
                 pool,
@@ -166,7 +170,7 @@ impl Supervisor {
             }),
             ending: watch::channel(None).0,
         });
-        tokio::spawn(hear(Arc::clone(&supervisor), receiver, resolver(options)));
+        tokio::spawn(hear(Arc::clone(&supervisor), receiver));
         tokio::spawn(guard(Arc::clone(&supervisor)));
         tokio::spawn(await_first_container(Arc::clone(&supervisor)));
         Ok(supervisor)
@@ -337,8 +341,9 @@ fn threads() -> usize {
         .min(MOST_THREADS)
 }
 
-/// The host's resolvers, or those that were asked for; answers fit a frame to the container.
-fn resolver(options: &NetworkOptions) -> Resolver {
+/// Knows the network's names, and asks the host's resolvers, or those that were asked for; answers fit a frame to the
+/// container.
+fn resolver(options: &NetworkOptions, zone: Zone) -> Resolver {
     let upstreams = match options.dns.as_slice() {
         [] => Source::File(RESOLV_CONF.into()),
         given => Source::Fixed(given.iter().map(|address| SocketAddr::new(*address, DNS)).collect()),
@@ -346,6 +351,7 @@ fn resolver(options: &NetworkOptions) -> Resolver {
     Resolver::new(ResolverConfig {
         upstreams,
         max_udp: usize::from(options.mtu).saturating_sub(IP_AND_UDP_HEADERS),
+        zone,
     })
 }
 
@@ -368,20 +374,19 @@ fn descriptors_for_containers() -> usize {
 }
 
 /// Hears what the driver has to say until it ends.
-async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>, resolver: Resolver) {
-    let resolver = Arc::new(resolver);
+async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>) {
     while let Some(event) = events.recv().await {
         match event {
             Event::Query { client, message } => {
-                let (supervisor, resolver) = (Arc::clone(&supervisor), Arc::clone(&resolver));
+                let supervisor = Arc::clone(&supervisor);
                 tokio::spawn(async move {
-                    if let Some(message) = resolver.query_udp(message).await {
+                    if let Some(message) = supervisor.resolver.query_udp(client.ip(), message).await {
                         supervisor.command(Command::Answer { client, message });
                     }
                 });
             }
             Event::Stream(stream) => {
-                let resolver = Arc::clone(&resolver);
+                let resolver = supervisor.resolver.clone();
                 match tokio::net::UnixStream::from_std(stream) {
                     Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(stream).await })),
                     // Containers can cause it as often as they like.
@@ -418,8 +423,8 @@ pub(super) const KILLED: i32 = 137;
 pub(super) const SELF: &str = "/proc/self/exe";
 
 /// Kept for ourselves, so that a network whose containers have used up theirs still takes commands: 256 questions to
-/// resolvers, three for each container, published ports, the API.
-const OWN_DESCRIPTORS: usize = 640;
+/// resolvers, 64 connections to ours, three for each container, published ports, the API.
+const OWN_DESCRIPTORS: usize = 704;
 
 /// Four carry what the memory of a machine can; more are for those who ask.
 const MOST_THREADS: usize = 4;

@@ -80,11 +80,20 @@ pub fn hosts(address: IpAddr, hostname: &str, gateway: IpAddr, added: &[AddHost]
 }
 
 /// /etc/resolv.conf: the gateway answers; `search` and `options` of the host's file are handed on.
+///
+/// With a search list a C library tries a name without dots below each of its domains first. Names of containers have no
+/// dots: unless the host's own options say something else (`ndots`), they are asked for as they are, as Docker has it.
 pub fn resolv_conf(gateway: IpAddr, of_the_host: &str) -> String {
     let mut text = format!("nameserver {gateway}\n");
+    let (mut searches, mut counts_dots) = (false, false);
     for line in of_the_host.lines().map(str::trim).filter(|line| is_handed_on(line)) {
         text.push_str(line);
         text.push('\n');
+        searches |= !line.starts_with("options");
+        counts_dots |= line.split_whitespace().any(|word| word.starts_with("ndots:"));
+    }
+    if searches && !counts_dots {
+        text.push_str("options ndots:0\n");
     }
     text
 }
@@ -97,10 +106,11 @@ fn own_names(hostname: &str) -> String {
     }
 }
 
-/// A NUL or an escape in the host's file is not for a container's programs.
+/// A NUL or an escape in the host's file is not for a container's programs, nor what is no ASCII.
 fn is_handed_on(line: &str) -> bool {
     let keyword = line.split_whitespace().next();
-    matches!(keyword, Some("search" | "domain" | "options")) && !line.contains(|c: char| c.is_control() && c != '\t')
+    matches!(keyword, Some("search" | "domain" | "options"))
+        && line.chars().all(|c| c == '\t' || c.is_ascii() && !c.is_control())
 }
 
 /// Docker's word for the host as containers see it.
@@ -145,12 +155,26 @@ mod tests {
 
     #[test]
     fn the_gateway_resolves_and_the_search_list_is_handed_on() {
-        let host = "# by hand\nnameserver 127.0.0.53\n  search example.org corp\r\noptions edns0 ndots:2\nnameserver fe80::1%eth0\nsearch a\x1b[31m\nsearch b\0\n";
+        let host = "# by hand\nnameserver 127.0.0.53\n  search example.org corp\r\noptions edns0 ndots:2\nnameserver fe80::1%eth0\nsearch a\x1b[31m\nsearch b\0\nsearch \u{fffd}\n";
         assert_eq!(
             resolv_conf(ip("172.17.0.1"), host),
             "nameserver 172.17.0.1\nsearch example.org corp\noptions edns0 ndots:2\n"
         );
-        assert_eq!(resolv_conf(ip("172.17.0.1"), ""), "nameserver 172.17.0.1\n");
+        for (host, expected) in [
+            ("", ""),
+            ("options edns0\n", "options edns0\n"),
+            ("search corp\n", "search corp\noptions ndots:0\n"),
+            (
+                "domain corp\noptions edns0\n",
+                "domain corp\noptions edns0\noptions ndots:0\n",
+            ),
+            ("options ndots:5\nsearch corp\n", "options ndots:5\nsearch corp\n"),
+        ] {
+            assert_eq!(
+                resolv_conf(ip("172.17.0.1"), host),
+                format!("nameserver 172.17.0.1\n{expected}")
+            );
+        }
     }
 
     #[test]

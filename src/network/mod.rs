@@ -11,3 +11,4 @@ pub mod pool;
 pub mod ports;
 pub mod publications;
 pub mod subnet;
+pub mod zone;

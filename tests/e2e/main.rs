@@ -27,6 +27,7 @@ mod verdict;
 mod attach;
 mod bulk;
 mod containers;
+mod dns;
 mod endings;
 mod faults;
 mod inbound;
@@ -82,6 +83,7 @@ fn all() -> Vec<Case> {
         inbound::CASES,
         outbound::CASES,
         names::CASES,
+        dns::CASES,
         neighbours::CASES,
         policy::CASES,
         containers::CASES,

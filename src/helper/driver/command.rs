@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use mio::Waker;
+use smoltcp::time::Instant;
 use tokio::sync::mpsc as channel;
 use tokio::sync::oneshot;
 
@@ -14,6 +15,7 @@ use super::siblings::wake;
 use super::token::Readiness;
 use super::worker::Worker;
 use crate::host::listen::HostPort;
+use crate::host::resolver::{AtOnce, Resolver};
 use crate::stack::{Attachment, PublishId};
 use crate::sys::clock;
 
@@ -64,26 +66,38 @@ pub enum Event {
 
 /// The way from the driver to the supervisor; bounded for what containers cause. It ends with the driver.
 #[derive(Debug, Clone)]
-pub struct Events(channel::Sender<Event>);
+pub struct Events {
+    supervisor: channel::Sender<Event>,
+    /// Spares what it knows itself the way.
+    resolver: Resolver,
+}
 
 impl Events {
     /// A channel and its receiver.
-    pub fn channel() -> (Self, channel::Receiver<Event>) {
-        let (sender, receiver) = channel::channel(QUEUED_EVENTS);
-        (Self(sender), receiver)
+    pub fn channel(resolver: Resolver) -> (Self, channel::Receiver<Event>) {
+        let (supervisor, receiver) = channel::channel(QUEUED_EVENTS);
+        (Self { supervisor, resolver }, receiver)
     }
 
-    pub(super) fn query(&self, client: SocketAddr, payload: &[u8]) {
-        // A resolver that can't keep up loses datagrams like any other; clients ask again.
-        let _ = self.0.try_send(Event::Query {
-            client,
-            message: Bytes::copy_from_slice(payload),
-        });
+    /// The answer, if there is one at once; what has to be asked of others goes to the supervisor.
+    pub(super) fn query(&self, client: SocketAddr, payload: &[u8]) -> Option<Bytes> {
+        match self.resolver.at_once(payload) {
+            AtOnce::Answer(answer) => Some(answer),
+            AtOnce::Drop => None,
+            AtOnce::Later => {
+                // A resolver that can't keep up loses datagrams like any other; clients ask again.
+                let _ = self.supervisor.try_send(Event::Query {
+                    client,
+                    message: Bytes::copy_from_slice(payload),
+                });
+                None
+            }
+        }
     }
 
     pub(super) fn stream(&self, stream: UnixStream) {
         // Dropped when the queue is full: the client sees its connection closed.
-        let _ = self.0.try_send(Event::Stream(stream));
+        let _ = self.supervisor.try_send(Event::Stream(stream));
     }
 }
 
@@ -172,14 +186,7 @@ impl Worker {
                     // A supervisor that no longer waits needs no answer.
                     let _ = done.send(());
                 }
-                Command::Answer { client, message } => {
-                    let transmit = self
-                        .engine
-                        .deliver_answer(clock::now(), client, &message, &mut self.link.buffer);
-                    if let Some(transmit) = transmit {
-                        self.link.send(transmit);
-                    }
-                }
+                Command::Answer { client, message } => self.answer(clock::now(), client, &message),
                 Command::Counters(reply) => {
                     let ours = [
                         ("uplink_full", self.link.dropped),
@@ -194,6 +201,14 @@ impl Worker {
                 }
                 Command::Stop => self.stopping = true,
             }
+        }
+    }
+
+    /// Sends a container the resolver's answer.
+    pub(super) fn answer(&mut self, now: Instant, client: SocketAddr, message: &[u8]) {
+        let transmit = self.engine.deliver_answer(now, client, message, &mut self.link.buffer);
+        if let Some(transmit) = transmit {
+            self.link.send(transmit);
         }
     }
 

@@ -245,7 +245,9 @@ impl Worker {
                 .datagrams
                 .ping(self.poll.registry(), echo, target, sequence, payload),
             Passage::Query { client, payload } => {
-                self.events.query(client, payload);
+                if let Some(message) = self.events.query(client, payload) {
+                    self.answer(now, client, &message);
+                }
                 return;
             }
             Passage::Elsewhere { shard } => {

@@ -10,7 +10,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::message::Query;
+use super::counters::Counter;
+use super::message::{Query, is_truncated};
 use crate::sys::random;
 
 /// How to ask.
@@ -21,21 +22,28 @@ pub(super) enum Transport {
 }
 
 /// Asks and waits for the answer, for ever if the upstream is silent: the caller has the clock.
-pub(super) async fn ask(transport: Transport, upstream: SocketAddr, query: &Query) -> io::Result<Vec<u8>> {
+pub(super) async fn ask(
+    transport: Transport,
+    upstream: SocketAddr,
+    query: &Query,
+    strange: &Counter,
+) -> io::Result<Vec<u8>> {
     let mut id = [0; 2];
     random::fill(&mut id)?;
-    let answer = match transport {
-        Transport::Udp => ask_udp(upstream, query, id).await?,
-        Transport::Tcp => ask_tcp(upstream, &query.with_id(id)).await?,
-    };
-    if query.is_answered_by(&answer, id) {
-        Ok(answer)
-    } else {
-        Err(not_an_answer())
+    match transport {
+        Transport::Udp => ask_udp(upstream, query, id, strange).await,
+        Transport::Tcp => match ask_tcp(upstream, query, id, strange).await {
+            Ok(answer) => Ok(answer),
+            // Some stubs and routers know UDP only; a short answer serves as well.
+            Err(error) => match ask_udp(upstream, query, id, strange).await {
+                Ok(answer) if !is_truncated(&answer) => Ok(answer),
+                Ok(_) | Err(_) => Err(error),
+            },
+        },
     }
 }
 
-async fn ask_udp(upstream: SocketAddr, query: &Query, id: [u8; 2]) -> io::Result<Vec<u8>> {
+async fn ask_udp(upstream: SocketAddr, query: &Query, id: [u8; 2], strange: &Counter) -> io::Result<Vec<u8>> {
     let any = if upstream.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
     } else {
@@ -48,19 +56,25 @@ async fn ask_udp(upstream: SocketAddr, query: &Query, id: [u8; 2]) -> io::Result
         let mut answer = Vec::with_capacity(MAX_MESSAGE);
         socket.recv_buf(&mut answer).await?;
         if query.is_answered_by(&answer, id) {
+            answer.shrink_to_fit();
             return Ok(answer);
         }
+        strange.add();
     }
     Err(not_an_answer())
 }
 
-async fn ask_tcp(upstream: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+async fn ask_tcp(upstream: SocketAddr, query: &Query, id: [u8; 2], strange: &Counter) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(upstream).await?;
     stream.set_nodelay(true)?;
-    stream.write_all(&framed(message)?).await?;
+    stream.write_all(&framed(&query.with_id(id))?).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
-    Ok(answer)
+    if query.is_answered_by(&answer, id) {
+        return Ok(answer);
+    }
+    strange.add();
+    Err(not_an_answer())
 }
 
 /// The message behind its length, as TCP carries it (RFC 1035 section 4.2.2), in one piece (RFC 7766 section 8).

@@ -1,18 +1,21 @@
-//! Just enough of a DNS message to forward it: header, question, the outline of the records behind (RFC 1035
-//! section 4.1, RFC 6891 for EDNS). No name is ever decompressed, so no pointer can lead anywhere.
+//! DNS messages on their way through: a container's question, an upstream's answer (RFC 1035 section 4.1, RFC 6891).
 //!
-//! Pure. A container's message is either one plain question, or it is answered here, or it is dropped; see [`judge`].
+//! A question is taken apart by hickory-proto, whole, and goes upstream as the bytes it came in. Of an answer only the
+//! outline is looked at, so that records of types that nobody here knows pass untouched. Pure.
 
 use bytes::Bytes;
+use hickory_proto::op::{Edns, Header, Message, MessageType, Metadata, OpCode, Query as Question, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
 
 /// What becomes of a container's message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// A question for somebody else.
-    Forward(Query),
-    /// Answered on the spot.
+    /// A question.
+    Ask(Query),
+    /// Answered on the spot: we don't do that.
     Answer(Bytes),
-    /// Not worth an answer: too short to be one, or an answer itself (which could go round in circles).
+    /// Malformed, or an answer itself (which could go round in circles).
     Drop,
 }
 
@@ -22,33 +25,98 @@ pub(super) struct Query {
     message: Bytes,
     /// Bytes of the question section.
     question: usize,
-    /// Bytes that the client takes over UDP.
-    udp_size: usize,
+    asked: Question,
+    header: Metadata,
+    edns: Option<ClientEdns>,
+}
+
+/// What the client says of itself in its OPT record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ClientEdns {
+    version: u8,
+    udp_size: u16,
 }
 
 /// Looks at a message from a container.
 pub(super) fn judge(message: Bytes) -> Verdict {
-    if message.len() < HEADER || message[2] & QR != 0 {
+    if message.len() > MAX_QUERY {
         return Verdict::Drop;
     }
-    if message[2] & OPCODE != 0 {
-        return Verdict::Answer(failure(&message, 0, NOT_IMPLEMENTED));
-    }
-    let Some((question, udp_size)) = outline(&message) else {
-        return Verdict::Answer(failure(&message, 0, FORMAT_ERROR));
+    let mut decoder = BinDecoder::new(&message);
+    let Ok(Header { metadata, .. }) = Header::read(&mut decoder) else {
+        return Verdict::Drop;
     };
-    let query = Query {
-        message,
-        question,
-        udp_size,
-    };
-    if ZONE_TRANSFERS.contains(&query.kind()) {
-        return Verdict::Answer(query.failure(REFUSED));
+    if metadata.message_type == MessageType::Response {
+        return Verdict::Drop;
     }
-    Verdict::Forward(query)
+    if metadata.op_code != OpCode::Query {
+        let answer = Message::error_msg(metadata.id, metadata.op_code, ResponseCode::NotImp);
+        return encode(&answer, MAX_QUERY).map_or(Verdict::Drop, Verdict::Answer);
+    }
+    match Query::read(message) {
+        Some(query) if ZONE_TRANSFERS.contains(&query.kind()) => query
+            .failure(ResponseCode::Refused)
+            .map_or(Verdict::Drop, Verdict::Answer),
+        Some(query) => Verdict::Ask(query),
+        None => Verdict::Drop,
+    }
 }
 
 impl Query {
+    /// `None` when the message is not exactly one question and a few well-formed additional records.
+    fn read(message: Bytes) -> Option<Self> {
+        let mut decoder = BinDecoder::new(&message);
+        let Header { metadata, counts } = Header::read(&mut decoder).ok()?;
+        if (counts.queries, counts.answers, counts.authorities) != (1, 0, 0) || counts.additionals > MAX_ADDITIONAL {
+            return None;
+        }
+        let asked = Question::read(&mut decoder).ok()?;
+        let question = decoder.index() - HEADER;
+        // A pointer in the question could only lead into the header.
+        if question != wire_length(asked.name()) + 4 {
+            return None;
+        }
+        let count = usize::from(counts.additionals);
+        let (_, edns, _) = Message::read_records(&mut decoder, count, true, OpCode::Query).ok()?;
+        let edns = edns.map(|edns| ClientEdns {
+            version: edns.version(),
+            udp_size: edns.max_payload(),
+        });
+        if !decoder.is_empty() {
+            return None;
+        }
+        Some(Self {
+            question,
+            asked,
+            header: metadata,
+            edns,
+            message,
+        })
+    }
+
+    /// The question as hickory-proto has it.
+    pub(super) fn asked(&self) -> &Question {
+        &self.asked
+    }
+
+    /// The name as text: lower case, labels joined by dots, none at the end; what is unusual in a label is
+    /// escaped.
+    pub(super) fn name(&self) -> String {
+        let mut name = self.asked.name().to_lowercase();
+        name.set_fqdn(false);
+        name.to_ascii()
+    }
+
+    /// What is asked for.
+    pub(super) fn kind(&self) -> RecordType {
+        self.asked.query_type()
+    }
+
+    /// Whether the client speaks a version of EDNS that we don't.
+    pub(super) fn is_too_new(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.version > 0)
+    }
+
     /// The message under another id.
     pub(super) fn with_id(&self, id: [u8; 2]) -> Vec<u8> {
         let mut message = self.message.to_vec();
@@ -57,13 +125,14 @@ impl Query {
     }
 
     /// Whether `answer` answers this question, asked under `id`: the question must come back to the letter, upper and
-    /// lower case included.
+    /// lower case included, and the rest must be whole unless it says that it is not.
     pub(super) fn is_answered_by(&self, answer: &[u8], id: [u8; 2]) -> bool {
         answer.len() >= HEADER
             && answer[..2] == id
             && answer[2] & (QR | OPCODE) == QR
             && answer[4..6] == [0, 1]
             && answer.get(HEADER..HEADER + self.question) == Some(self.question())
+            && (is_truncated(answer) || is_whole(answer, HEADER + self.question))
     }
 
     /// An upstream's answer as the client expects it over TCP: under its own id.
@@ -72,138 +141,204 @@ impl Query {
         answer.into()
     }
 
-    /// The same for UDP: without records and marked as truncated (TC) when it is longer than the client, or `limit`,
-    /// allows.
-    pub(super) fn udp_answer(&self, mut answer: Vec<u8>, limit: usize) -> Bytes {
-        if answer.len() > self.udp_size.min(limit) {
-            answer.truncate(HEADER + self.question);
-            answer[2] |= TC;
-            answer[6..HEADER].fill(0);
+    /// The same for UDP: when it is longer than the client, or `limit`, allows, only the answers that fit, and marked as
+    /// truncated (TC). Clients that know no TCP make do with those (RFC 2181 section 9 expects no more of them).
+    pub(super) fn udp_answer(&self, answer: Vec<u8>, limit: usize) -> Bytes {
+        let limit = self.udp_limit(limit);
+        if answer.len() <= limit {
+            return self.answer(answer);
         }
-        self.answer(answer)
+        self.answer(cut(&answer, HEADER + self.question, limit))
+    }
+
+    /// Bytes that the client takes over UDP, at most `limit`.
+    pub(super) fn udp_limit(&self, limit: usize) -> usize {
+        let taken = self.edns.map_or(MIN_UDP, |edns| edns.udp_size.max(MIN_UDP));
+        usize::from(taken).min(limit)
+    }
+
+    /// The beginning of an answer of our own.
+    pub(super) fn reply(&self, code: ResponseCode) -> Message {
+        let mut reply = Message::response(self.header.id, OpCode::Query);
+        reply.metadata = Metadata::response_from_request(&self.header);
+        reply.metadata.recursion_available = true;
+        reply.metadata.response_code = code;
+        reply.add_query(self.asked.clone());
+        if self.edns.is_some() {
+            let mut edns = Edns::new();
+            edns.set_max_payload(OUR_UDP_SIZE);
+            reply.set_edns(edns);
+        }
+        reply
     }
 
     /// SERVFAIL: nobody answered.
-    pub(super) fn server_failure(&self) -> Bytes {
-        self.failure(SERVER_FAILURE)
+    pub(super) fn server_failure(&self) -> Option<Bytes> {
+        self.failure(ResponseCode::ServFail)
     }
 
-    fn failure(&self, code: u8) -> Bytes {
-        failure(&self.message, self.question, code)
+    fn failure(&self, code: ResponseCode) -> Option<Bytes> {
+        encode(&self.reply(code), MAX_QUERY)
     }
 
     fn question(&self) -> &[u8] {
         &self.message[HEADER..HEADER + self.question]
     }
+}
 
-    fn kind(&self) -> u16 {
-        let at = HEADER + self.question - 4;
-        u16::from_be_bytes([self.message[at], self.message[at + 1]])
-    }
+/// The message in at most `limit` bytes; TC says that not all of it fitted. `None` when not even the question did.
+pub(super) fn encode(message: &Message, limit: usize) -> Option<Bytes> {
+    let mut bytes = Vec::with_capacity(TYPICAL);
+    let mut encoder = BinEncoder::new(&mut bytes);
+    encoder.set_max_size(u16::try_from(limit).unwrap_or(u16::MAX));
+    message.emit(&mut encoder).ok()?;
+    Some(bytes.into())
 }
 
 /// Whether another upstream may know better: SERVFAIL, NOTIMP, REFUSED, as resolvers of C libraries see it.
 pub(super) fn is_refusal(answer: &[u8]) -> bool {
+    let refusals = [ResponseCode::ServFail, ResponseCode::NotImp, ResponseCode::Refused];
     answer
         .get(3)
-        .is_some_and(|flags| matches!(flags & RCODE, SERVER_FAILURE | NOT_IMPLEMENTED | REFUSED))
+        .is_some_and(|flags| refusals.iter().any(|code| code.low() == flags & RCODE))
 }
 
-fn failure(message: &[u8], question: usize, code: u8) -> Bytes {
-    let mut answer = message[..HEADER + question].to_vec();
-    answer[2] = QR | message[2] & (OPCODE | RD);
-    answer[3] = RA | code;
-    answer[4..HEADER].fill(0);
-    answer[5] = u8::from(question > 0);
-    answer.into()
+/// Whether TC is set: there is more over TCP.
+pub(super) fn is_truncated(answer: &[u8]) -> bool {
+    answer.get(2).is_some_and(|flags| flags & TC != 0)
 }
 
-/// Length of the question section and size of the client's UDP buffer; `None` when the message is not exactly one
-/// question and well-formed additional records.
-fn outline(message: &[u8]) -> Option<(usize, usize)> {
-    let count = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
-    if (count(4), count(6), count(8)) != (1, 0, 0) {
-        return None;
-    }
-    let question = name(&message[HEADER..], Compression::Forbidden)?.checked_add(4)?;
-    let mut rest = message.get(HEADER + question..)?;
-    let mut udp_size = None;
-    for _ in 0..count(10) {
-        let (record, behind) = record(rest)?;
-        if record.kind == OPT && udp_size.replace(record.class).is_some() {
-            return None;
+/// Bytes of a name without compression.
+fn wire_length(name: &Name) -> usize {
+    name.iter().map(|label| 1 + label.len()).sum::<usize>() + 1
+}
+
+/// Whether all the records are there that the header counts, the first of them at `at`.
+fn is_whole(message: &[u8], mut at: usize) -> bool {
+    let records = [6, 8, 10].map(|at| u32::from(u16::from_be_bytes([message[at], message[at + 1]])));
+    for _ in 0..records.iter().sum() {
+        match record(message, at) {
+            Some(record) => at = record.end,
+            None => return false,
         }
-        rest = behind;
     }
-    let udp_size = usize::from(udp_size.unwrap_or(MIN_UDP)).max(usize::from(MIN_UDP));
-    rest.is_empty().then_some((question, udp_size))
+    true
 }
 
+/// A message without what does not fit `limit`: the answers from the first on, then the OPT record.
+fn cut(message: &[u8], records: usize, limit: usize) -> Vec<u8> {
+    let count = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
+    let (answers, others) = (count(6), u32::from(count(8)) + u32::from(count(10)));
+    let mut ends = vec![records];
+    let mut at = records;
+    for _ in 0..answers {
+        let Some(record) = record(message, at) else { break };
+        at = record.end;
+        ends.push(at);
+    }
+    let mut opt = &[][..];
+    for _ in 0..others {
+        let Some(record) = record(message, at) else { break };
+        if record.kind == OPT {
+            opt = &message[at..record.end];
+        }
+        at = record.end;
+    }
+    if records + opt.len() > limit {
+        opt = &[];
+    }
+    // The end of the question is among them, so there is one, however little fits.
+    let kept = ends
+        .iter()
+        .rposition(|end| end + opt.len() <= limit)
+        .unwrap_or_default();
+    let mut short = [&message[..ends[kept]], opt].concat();
+    short[2] |= TC;
+    short[6..8].copy_from_slice(&u16::try_from(kept).unwrap_or_default().to_be_bytes());
+    short[8..HEADER].copy_from_slice(&[0, 0, 0, u8::from(!opt.is_empty())]);
+    short
+}
+
+/// Where a record ends, and what it is.
 struct Record {
     kind: u16,
-    class: u16,
+    end: usize,
 }
 
-fn record(bytes: &[u8]) -> Option<(Record, &[u8])> {
-    let fixed = bytes.get(name(bytes, Compression::Allowed)?..)?;
-    let (fixed, data) = fixed.split_first_chunk::<10>()?;
-    let data_length = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
-    let record = Record {
-        kind: u16::from_be_bytes([fixed[0], fixed[1]]),
-        class: u16::from_be_bytes([fixed[2], fixed[3]]),
-    };
-    Some((record, data.get(data_length..)?))
+fn record(message: &[u8], at: usize) -> Option<Record> {
+    let fixed = name_end(message, at)?;
+    let bytes = message.get(fixed..fixed + 10)?;
+    let end = fixed + 10 + usize::from(u16::from_be_bytes([bytes[8], bytes[9]]));
+    let kind = u16::from_be_bytes([bytes[0], bytes[1]]);
+    (end <= message.len()).then_some(Record { kind, end })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Compression {
-    Allowed,
-    Forbidden,
-}
-
-/// Bytes that the name at the start takes: labels of at most 63 bytes, 255 in all (RFC 1035 section 2.3.4).
-fn name(bytes: &[u8], compression: Compression) -> Option<usize> {
-    let mut at = 0;
+/// Where the name at `start` ends, if it leads somewhere: pointers go back (RFC 1035 section 4.1.4), from piece to piece,
+/// and the whole is no longer than a name may be. Not hickory's: that follows 8,000 pointers in a row, for each record.
+fn name_end(message: &[u8], start: usize) -> Option<usize> {
+    let (mut piece, mut at, mut length) = (start, start, 0);
+    let mut end = None;
     loop {
-        match *bytes.get(at)? {
-            0 if at < MAX_NAME => return Some(at + 1),
-            length @ 1..=63 if at < MAX_NAME => at += 1 + usize::from(length),
-            0xc0..=0xff if compression == Compression::Allowed => {
-                return bytes.get(at + 1).map(|_| at + 2);
+        let byte = *message.get(at)?;
+        match byte {
+            0 => return end.or(Some(at + 1)),
+            1..=63 => {
+                at += 1 + usize::from(byte);
+                length += 1 + usize::from(byte);
             }
-            _ => return None,
+            0xc0..=0xff => {
+                let target = usize::from(u16::from_be_bytes([byte & 0x3f, *message.get(at + 1)?]));
+                if target >= piece {
+                    return None;
+                }
+                end = end.or(Some(at + 2));
+                (piece, at) = (target, target);
+                // Counted, so that pointers to pointers come to an end too.
+                length += 1;
+            }
+            64..=0xbf => return None,
+        }
+        if length >= 2 * MAX_NAME {
+            return None;
         }
     }
 }
+
+/// The longest question that is taken, in bytes: what a query over UDP may be without being cut on its way (DNS flag
+/// day 2020). With its options a real one has 150.
+pub(super) const MAX_QUERY: usize = 1232;
+
+/// What we say that we take over UDP.
+const OUR_UDP_SIZE: u16 = 1232;
+
+/// OPT, and a signature; each costs us time to read.
+const MAX_ADDITIONAL: u16 = 3;
 
 /// Bytes of the header: id, flags, four counts.
 const HEADER: usize = 12;
 
-/// Bytes of a name, its last length byte included.
+/// Bytes of a name, its last length byte included (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 255;
+
+/// Room for an answer of ours, in bytes.
+const TYPICAL: usize = 256;
 
 /// What every client takes over UDP, and the least that EDNS can say (RFC 6891 section 6.2.3).
 const MIN_UDP: u16 = 512;
 
-/// Type of the EDNS record, whose class is the size of the client's buffer (RFC 6891 section 6.1.2).
+/// Type of the EDNS record (RFC 6891 section 6.1.1).
 const OPT: u16 = 41;
 
-/// IXFR and AXFR answer with many messages; a stub resolver asks neither.
-const ZONE_TRANSFERS: [u16; 2] = [251, 252];
+/// They are answered with many messages; a stub resolver asks neither.
+const ZONE_TRANSFERS: [RecordType; 2] = [RecordType::IXFR, RecordType::AXFR];
 
 // Third byte of the header.
 const QR: u8 = 0x80;
 const OPCODE: u8 = 0x78;
 const TC: u8 = 0x02;
-const RD: u8 = 0x01;
 
 // Fourth byte of the header.
-const RA: u8 = 0x80;
 const RCODE: u8 = 0x0f;
-const FORMAT_ERROR: u8 = 1;
-const SERVER_FAILURE: u8 = 2;
-const NOT_IMPLEMENTED: u8 = 4;
-const REFUSED: u8 = 5;
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -221,7 +356,8 @@ pub(super) mod tests {
         message
     }
 
-    fn with_opt(mut message: Vec<u8>, size: u16) -> Vec<u8> {
+    /// With an OPT record; `size` is what the client takes over UDP.
+    pub(crate) fn with_opt(mut message: Vec<u8>, size: u16) -> Vec<u8> {
         message[11] += 1;
         message.extend([0, 0, 41]);
         message.extend(size.to_be_bytes());
@@ -229,50 +365,82 @@ pub(super) mod tests {
         message
     }
 
-    fn forwarded(message: Vec<u8>) -> Query {
+    /// An answer with `count` A records, each 16 bytes.
+    pub(crate) fn answer_with(mut question: Vec<u8>, count: u16) -> Vec<u8> {
+        question[2] |= QR;
+        question[6..8].copy_from_slice(&count.to_be_bytes());
+        for number in 0..count {
+            question.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0]);
+            question.extend(number.to_be_bytes());
+        }
+        question
+    }
+
+    pub(crate) fn asked(message: Vec<u8>) -> Query {
         match judge(message.clone().into()) {
-            Verdict::Forward(query) => query,
+            Verdict::Ask(query) => query,
             other @ (Verdict::Answer(_) | Verdict::Drop) => panic!("{message:02x?}: {other:?}"),
         }
     }
 
-    fn code(message: &[u8]) -> Option<u8> {
-        match judge(Bytes::copy_from_slice(message)) {
-            Verdict::Answer(answer) => {
-                assert_eq!(answer[..2], message[..2], "under the client's id");
-                assert_ne!(answer[2] & QR, 0);
-                Some(answer[3] & RCODE)
-            }
-            Verdict::Forward(_) | Verdict::Drop => None,
-        }
+    fn is_dropped(message: &[u8]) -> bool {
+        judge(Bytes::copy_from_slice(message)) == Verdict::Drop
     }
 
     #[test]
-    fn plain_questions_are_forwarded() {
-        for name in ["", "example.com", "with space.nul\0.example", &"a".repeat(63)] {
-            let query = forwarded(question(7, name));
+    fn plain_questions_are_questions() {
+        for (name, text) in [
+            ("", ""),
+            ("Example.com", "example.com"),
+            ("with space.example", "with\\040space.example"),
+            ("nul\0.example", "nul\\000.example"),
+            (&"a".repeat(63), &"a".repeat(63)),
+        ] {
+            let query = asked(question(7, name));
             assert_eq!(query.with_id([7, 8])[..2], [7, 8]);
-            assert_eq!(query.udp_size, 512);
+            assert_eq!(query.udp_limit(9999), 512);
+            assert_eq!(query.name(), text);
         }
         for (size, taken) in [(0, 512), (511, 512), (512, 512), (1232, 1232), (65535, 65535)] {
-            assert_eq!(forwarded(with_opt(question(7, "example.com"), size)).udp_size, taken);
+            assert_eq!(
+                asked(with_opt(question(7, "example.com"), size)).udp_limit(99_999),
+                taken
+            );
         }
         let longest = [&"a".repeat(63)[..], &"b".repeat(63), &"c".repeat(63), &"d".repeat(61)].join(".");
-        forwarded(question(7, &longest));
+        asked(question(7, &longest));
     }
 
     #[test]
-    fn every_truncation_and_every_tail_is_refused() {
+    fn a_dot_inside_a_label_parts_nothing() {
+        let mut message = question(7, "a_b.c");
+        message[14] = b'.';
+        assert_eq!(asked(message).name(), "a\\.b.c");
+    }
+
+    #[test]
+    fn every_truncation_and_every_tail_is_dropped() {
         let whole = with_opt(question(7, "www.example.com"), 1232);
         for length in 0..whole.len() {
-            let expected = (length >= HEADER).then_some(FORMAT_ERROR);
-            assert_eq!(code(&whole[..length]), expected, "of {length} bytes");
+            assert!(is_dropped(&whole[..length]), "of {length} bytes");
         }
-        assert_eq!(code(&[&whole[..], &[0]].concat()), Some(FORMAT_ERROR));
+        assert!(is_dropped(&[&whole[..], &[0]].concat()));
+        let mut padded = question(7, "example.com");
+        padded[11] = 1;
+        padded.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0]);
+        let room = MAX_QUERY - padded.len() - 2;
+        padded.extend(u16::try_from(room).unwrap().to_be_bytes());
+        // Option 12 is padding (RFC 7830).
+        padded.extend([0, 12]);
+        padded.extend(u16::try_from(room - 4).unwrap().to_be_bytes());
+        padded.resize(MAX_QUERY, 0);
+        asked(padded.clone());
+        padded.push(0);
+        assert!(is_dropped(&padded), "longer than a question may be");
     }
 
     #[test]
-    fn hostile_questions_are_refused() {
+    fn hostile_questions_are_dropped() {
         let plain = question(7, "example.com");
         let changed = |at: usize, bytes: &[u8]| {
             let mut message = plain.clone();
@@ -280,43 +448,64 @@ pub(super) mod tests {
             message
         };
         let too_long = [&"a".repeat(63)[..], &"b".repeat(63), &"c".repeat(63), &"d".repeat(62)].join(".");
-        for (message, expected) in [
-            (changed(4, &[0, 0]), FORMAT_ERROR),
-            (changed(4, &[0, 2]), FORMAT_ERROR),
-            (changed(4, &[255, 255]), FORMAT_ERROR),
-            (changed(6, &[0, 1]), FORMAT_ERROR),
-            (changed(8, &[0, 1]), FORMAT_ERROR),
-            (changed(10, &[0, 1]), FORMAT_ERROR),
-            (changed(10, &[255, 255]), FORMAT_ERROR),
-            // Pointers to itself, backwards, forwards, past the end; the two reserved kinds of label.
-            (changed(12, &[0xc0, 12]), FORMAT_ERROR),
-            (changed(12, &[0xc0, 0]), FORMAT_ERROR),
-            (changed(12, &[0xc0, 20]), FORMAT_ERROR),
-            (changed(12, &[0xff, 0xff]), FORMAT_ERROR),
-            (changed(12, &[0x40]), FORMAT_ERROR),
-            (changed(12, &[0x80]), FORMAT_ERROR),
-            (changed(12, &[63]), FORMAT_ERROR),
-            (question(7, &too_long), FORMAT_ERROR),
-            (with_opt(with_opt(plain.clone(), 1232), 1232), FORMAT_ERROR),
-            (changed(plain.len() - 4, &[0, 252]), REFUSED),
-            (changed(plain.len() - 4, &[0, 251]), REFUSED),
+        // An additional record whose name is a pointer to itself.
+        let mut looped = changed(10, &[0, 1]);
+        let at = u8::try_from(looped.len()).unwrap();
+        looped.extend([0xc0, at, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4]);
+        let crowd = (0..4).fold(plain.clone(), |message, _| with_opt(message, 1232));
+        for message in [
+            changed(4, &[0, 0]),
+            changed(4, &[0, 2]),
+            changed(4, &[255, 255]),
+            changed(6, &[0, 1]),
+            changed(8, &[0, 1]),
+            changed(10, &[0, 1]),
+            changed(10, &[255, 255]),
+            // Pointers to itself, backwards, forwards, past the end; the two reserved kinds of label; a root too early.
+            changed(12, &[0xc0, 12]),
+            changed(12, &[0xc0, 0]),
+            changed(12, &[0xc0, 20]),
+            changed(12, &[0xff, 0xff]),
+            changed(12, &[0x40]),
+            changed(12, &[0x80]),
+            changed(12, &[63]),
+            changed(12, &[0]),
+            changed(2, &[QR]),
+            question(7, &too_long),
+            with_opt(with_opt(plain.clone(), 1232), 1232),
+            looped,
+            crowd,
         ] {
-            assert_eq!(code(&message), Some(expected), "{message:02x?}");
+            assert!(is_dropped(&message), "{message:02x?}");
+        }
+    }
+
+    #[test]
+    fn what_we_do_not_do_is_said() {
+        let code = |message: Vec<u8>| match judge(message.into()) {
+            Verdict::Answer(answer) => {
+                assert_eq!((answer[1], answer[2] & QR), (7, QR), "an answer, under the client's id");
+                answer[3] & RCODE
+            }
+            other @ (Verdict::Ask(_) | Verdict::Drop) => panic!("{other:?}"),
+        };
+        for kind in [251, 252] {
+            let mut transfer = question(7, "example.com");
+            let at = transfer.len() - 3;
+            transfer[at] = kind;
+            assert_eq!(code(transfer), ResponseCode::Refused.low());
         }
         for opcode in 1..16 {
-            assert_eq!(code(&changed(2, &[opcode << 3])), Some(NOT_IMPLEMENTED));
+            let mut other = question(7, "example.com");
+            other[2] = opcode << 3;
+            assert_eq!(code(other), ResponseCode::NotImp.low());
         }
-        assert_eq!(judge(changed(2, &[QR]).into()), Verdict::Drop);
     }
 
     #[test]
     fn only_its_own_answer_is_taken() {
-        let query = forwarded(question(7, "Example.com"));
-        let answer = |id: u16, name: &str| {
-            let mut answer = question(id, name);
-            answer[2] |= QR;
-            answer
-        };
+        let query = asked(question(7, "Example.com"));
+        let answer = |id: u16, name: &str| answer_with(question(id, name), 2);
         assert!(query.is_answered_by(&answer(9, "Example.com"), [0, 9]));
         for wrong in [
             answer(8, "Example.com"),
@@ -333,23 +522,99 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn long_answers_are_cut_and_say_so() {
-        let long = |query: Vec<u8>| {
-            let mut answer = query;
-            (answer[2], answer[7]) = (answer[2] | QR, 1);
-            answer.resize(600, 0);
-            answer
+    fn answers_are_whole_or_say_that_they_are_not() {
+        let query = asked(question(7, "example.com"));
+        let whole = answer_with(question(7, "example.com"), 3);
+        for length in 0..whole.len() {
+            assert!(!query.is_answered_by(&whole[..length], [0, 7]), "of {length} bytes");
+        }
+        let mut said = whole[..whole.len() - 5].to_vec();
+        said[2] |= TC;
+        assert!(query.is_answered_by(&said, [0, 7]));
+        // Names that lead to themselves, forwards, in a circle of two, and to a reserved label.
+        let first = question(7, "example.com").len();
+        let pointer = |target: usize| {
+            [
+                0xc0 | u8::try_from(target >> 8).unwrap(),
+                u8::try_from(target & 0xff).unwrap(),
+            ]
         };
+        for target in [first, first + 16, first + 2, 2047] {
+            let mut looped = whole.clone();
+            looped[first..first + 2].copy_from_slice(&pointer(target));
+            assert!(!query.is_answered_by(&looped, [0, 7]), "to {target}");
+        }
+        let mut circle = whole.clone();
+        // The second record's name leads into the first's data, which goes on into the second's name.
+        circle[first + 12..first + 16].copy_from_slice(&[3, b'a', b'b', b'c']);
+        circle[first + 16..first + 18].copy_from_slice(&pointer(first + 12));
+        assert!(!query.is_answered_by(&circle, [0, 7]));
+    }
+
+    #[test]
+    fn long_chains_of_pointers_end() {
+        let mut message = vec![0; 20];
+        for at in (20..16_000_usize).step_by(2) {
+            message.extend(u16::try_from(0xc000 | (at - 2)).unwrap().to_be_bytes());
+        }
+        assert_eq!(name_end(&message, 20 + 2 * 100), Some(20 + 2 * 100 + 2));
+        assert_eq!(name_end(&message, message.len() - 2), None);
+    }
+
+    #[test]
+    fn long_answers_are_cut_between_records() {
+        let limit = |query: &Query, answer: &[u8], limit| query.udp_answer(answer.to_vec(), limit);
         let small = question(7, "example.com");
-        let cut = forwarded(small.clone()).udp_answer(long(small.clone()), 1472);
-        assert_eq!((cut.len(), cut[2] & TC, &cut[..2]), (small.len(), TC, &[0, 7][..]));
-        assert_eq!(cut[4..12], [0, 1, 0, 0, 0, 0, 0, 0]);
-        let query = forwarded(with_opt(small.clone(), 1232));
-        assert_eq!(query.udp_answer(long(small.clone()), 1472).len(), 600);
+        let long = answer_with(small.clone(), 60);
+        let cut = limit(&asked(small.clone()), &long, 1472);
+        assert_eq!((cut[2] & TC, &cut[..2]), (TC, &[0, 7][..]));
         assert_eq!(
-            query.udp_answer(long(small.clone()), 548).len(),
-            small.len(),
-            "what fits the frame counts too"
+            (cut.len(), cut[4..12].to_vec()),
+            (29 + 30 * 16, vec![0, 1, 0, 30, 0, 0, 0, 0])
         );
+        let query = asked(with_opt(small.clone(), 1232));
+        let with_opt_too = with_opt(long.clone(), 1232);
+        assert_eq!(limit(&query, &with_opt_too, 1472).len(), with_opt_too.len(), "it fits");
+        let cut = limit(&query, &with_opt_too, 100);
+        assert_eq!(
+            (cut.len(), cut[6..12].to_vec()),
+            (29 + 3 * 16 + 11, vec![0, 3, 0, 0, 0, 1])
+        );
+        assert_eq!(limit(&query, &with_opt_too, 39).len(), 29, "not even the OPT record");
+        assert_eq!(limit(&query, &with_opt_too, 5)[6..12], [0; 6], "nothing at all");
+    }
+
+    /// Damaged messages of every kind: no panic, and nothing that is forwarded differs from what came.
+    #[test]
+    fn noise_never_panics() {
+        let seeds = [
+            question(7, "www.example.com"),
+            with_opt(question(7, "a.b.c.d"), 4096),
+            with_opt(answer_with(question(7, "www.example.com"), 5), 1232),
+        ];
+        let query = asked(seeds[0].clone());
+        // Numerical Recipes' generator.
+        let mut state = 1_u32;
+        let mut random = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as usize
+        };
+        for round in 0..20_000 {
+            let mut message = seeds[round % seeds.len()].clone();
+            for _ in 0..=random() % 4 {
+                let at = random() % message.len();
+                message[at] = u8::try_from(random() & 0xff).unwrap();
+            }
+            message.truncate(1 + random() % (message.len() + 20));
+            if let Verdict::Ask(query) = judge(message.clone().into()) {
+                assert_eq!(query.with_id([message[0], message[1]]), message);
+                assert!(query.server_failure().is_some());
+                query.name();
+            }
+            if query.is_answered_by(&message, [0, 7]) {
+                let cut = query.udp_answer(message, 64);
+                assert!(cut.len() <= 64);
+            }
+        }
     }
 }

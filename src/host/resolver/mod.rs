@@ -1,37 +1,42 @@
-//! The resolver on the gateway's address: questions of containers go to the host's resolvers.
+//! The resolver on the gateway's address: it knows the network's own names and asks the host's resolvers for the rest.
 //!
-//! It forwards and nothing else: no cache, no recursion, EDNS untouched, truncated answers passed on so that the
-//! client comes back over TCP. Because the helper lives in the host's network namespace, stubs on its loopback
-//! (127.0.0.53) work like any other server. It never waits for one upstream alone: the next is asked after
-//! `HEAD_START`, the first good answer wins, and SERVFAIL is the answer when there is none.
+//! No cache and no recursion; EDNS is untouched, and truncated answers are passed on so that the client comes back over
+//! TCP. Because the helper lives in the host's network namespace, stubs on its loopback (127.0.0.53) work like any other
+//! server.
 //!
 //! ```text
-//!   container's message ─▶ judge ─▶ drop │ answer on the spot │ forward ─▶ upstreams, one after the other
+//!   container's message ─▶ judge ─▶ drop │ local: a name of ours │ forward: upstreams, one after the other
 //! ```
 //!
-//! `message::judge` is where names of our own would be answered. Called by the helper, which is given the messages by
-//! the stack; see RFC 1035, 5452 (forgery), 6891 (EDNS), 7766 (TCP).
+//! [`Resolver::at_once`] is the first two thirds of it and never waits: the data plane calls it on its own thread, which
+//! spares a container's name the way to the supervisor and back. What is left comes to [`Resolver::query_udp`]. See
+//! RFC 1035, 2308 (negative answers), 5452 (forgery), 6891 (EDNS), 7766 (TCP).
 
+mod counters;
 mod exchange;
+mod forward;
+mod local;
 mod message;
 mod resolv_conf;
+mod slots;
 mod stream;
 mod upstreams;
+mod watch;
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use nix::unistd::gethostname;
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
 
-use self::exchange::{Transport, ask};
-use self::message::{Query, Verdict, is_refusal, judge};
+use self::counters::Counters;
+use self::exchange::Transport;
+use self::forward::Forwarder;
+use self::message::{MAX_QUERY, Query, Verdict, judge};
+use self::slots::{Asker, Questions, Streams};
 use self::upstreams::Upstreams;
+use crate::network::zone::Zone;
 
 pub use self::upstreams::Source;
 
@@ -43,9 +48,11 @@ pub struct ResolverConfig {
     /// The longest answer over UDP, in bytes of DNS message: what fits an unfragmented frame. Longer ones are cut and
     /// marked as truncated.
     pub max_udp: usize,
+    /// The network's own names.
+    pub zone: Zone,
 }
 
-/// Forwards questions; clones share everything.
+/// Answers questions; clones share everything.
 #[derive(Debug, Clone)]
 pub struct Resolver {
     shared: Arc<Shared>,
@@ -53,122 +60,137 @@ pub struct Resolver {
 
 #[derive(Debug)]
 struct Shared {
-    upstreams: Upstreams,
-    in_flight: Semaphore,
+    /// Replaced as a whole, so that readers hold the lock for no longer than a look-up.
+    zone: RwLock<Arc<Zone>>,
+    forwarder: Arc<Forwarder>,
+    questions: Questions,
+    streams: Streams,
+    counters: Arc<Counters>,
     max_udp: usize,
+}
+
+/// What can be said to a message without waiting.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// This.
+    Answer(Bytes),
+    /// Nothing, now or later.
+    Drop,
+    /// Nothing yet: others have to be asked.
+    Later,
 }
 
 impl Resolver {
     /// A resolver that has not asked anybody yet.
     pub fn new(config: ResolverConfig) -> Self {
-        let upstreams = Upstreams::new(config.upstreams);
-        let in_flight = Semaphore::new(IN_FLIGHT);
+        let counters = Arc::new(Counters::default());
+        let forwarder = Forwarder::new(Upstreams::new(config.upstreams), Arc::clone(&counters));
         Self {
             shared: Arc::new(Shared {
-                upstreams,
-                in_flight,
+                zone: RwLock::new(Arc::new(config.zone)),
+                forwarder: Arc::new(forwarder),
+                questions: Questions::default(),
+                streams: Streams::default(),
+                counters,
                 max_udp: config.max_udp,
             }),
         }
     }
 
-    /// The answer to a message that came over UDP; `None` when it deserves none. Takes four seconds at most.
-    pub async fn query_udp(&self, message: Bytes) -> Option<Bytes> {
-        self.query(Transport::Udp, message).await
+    /// Knows these names from now on, and no others.
+    pub fn set_zone(&self, zone: Zone) {
+        *self.shared.zone.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(zone);
     }
 
-    /// Serves DNS over TCP to one client until its stream ends.
+    /// The answer to a message that came over UDP, as far as nobody has to be asked.
+    pub fn at_once(&self, message: &[u8]) -> AtOnce {
+        // Longer ones are dropped whatever they say.
+        let start = message.get(..=MAX_QUERY).unwrap_or(message);
+        let query = match self.judge(Bytes::copy_from_slice(start)) {
+            Ok(query) => query,
+            Err(at_once) => return at_once,
+        };
+        match local::answer(&self.zone(), None, &query, query.udp_limit(self.shared.max_udp)) {
+            Some(answer) => {
+                self.shared.counters.local.add();
+                AtOnce::Answer(answer)
+            }
+            None => AtOnce::Later,
+        }
+    }
+
+    /// The answer to a container's message that came over UDP; `None` when it deserves none. Takes four seconds at most.
+    pub async fn query_udp(&self, client: IpAddr, message: Bytes) -> Option<Bytes> {
+        self.query(Asker::Container(client), message).await
+    }
+
+    /// Serves DNS over TCP to one client until its stream ends, or others need its place.
     pub async fn serve_stream(&self, stream: UnixStream) {
+        let place = self.shared.streams.open();
         let (from, to) = stream.into_split();
-        stream::serve(self, from, to).await;
+        tokio::select! {
+            () = stream::serve(self, from, to) => {}
+            _ = place => {}
+        }
     }
 
-    async fn query(&self, transport: Transport, message: Bytes) -> Option<Bytes> {
-        let query = match judge(message) {
-            Verdict::Forward(query) => query,
-            Verdict::Answer(answer) => return Some(answer),
-            Verdict::Drop => return None,
+    /// What has been counted, by name.
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.shared.counters.pairs().into_iter()
+    }
+
+    async fn query(&self, asker: Asker, message: Bytes) -> Option<Bytes> {
+        let query = match self.judge(message) {
+            Ok(query) => query,
+            Err(AtOnce::Answer(answer)) => return Some(answer),
+            Err(AtOnce::Drop | AtOnce::Later) => return None,
         };
-        Some(match (self.forward(transport, &query).await, transport) {
-            (Some(answer), Transport::Udp) => query.udp_answer(answer, self.shared.max_udp),
-            (Some(answer), Transport::Tcp) => query.answer(answer),
+        let (transport, limit) = match asker {
+            Asker::Container(_) => (Transport::Udp, query.udp_limit(self.shared.max_udp)),
+            Asker::Streams => (Transport::Tcp, usize::from(u16::MAX)),
+        };
+        // Asked of the kernel each time: it may be given another.
+        let host = gethostname().ok().and_then(|name| name.into_string().ok());
+        if let Some(answer) = local::answer(&self.zone(), host.as_deref(), &query, limit) {
+            self.shared.counters.local.add();
+            return Some(answer);
+        }
+        match (self.forward(asker, transport, &query).await, transport) {
+            (Some(answer), Transport::Udp) => Some(query.udp_answer(answer, limit)),
+            (Some(answer), Transport::Tcp) => Some(query.answer(answer)),
             (None, _) => query.server_failure(),
-        })
+        }
     }
 
-    /// The best answer of all upstreams; `None` when nobody has answered in time, or too many wait already.
-    async fn forward(&self, transport: Transport, query: &Query) -> Option<Vec<u8>> {
-        let _slot = self.shared.in_flight.try_acquire().ok()?;
-        let mut race = Race {
-            upstreams: &self.shared.upstreams,
-            asked: JoinSet::new(),
-            refusal: None,
+    async fn forward(&self, asker: Asker, transport: Transport, query: &Query) -> Option<Vec<u8>> {
+        let counters = &self.shared.counters;
+        let Some(_slot) = self.shared.questions.take(asker) else {
+            counters.refused.add();
+            return None;
         };
-        timeout(PATIENCE, race.run(transport, query))
-            .await
-            .ok()
-            .flatten()
-            .or(race.refusal)
+        counters.forwarded.add();
+        let answer = self.shared.forwarder.forward(transport, query).await;
+        if answer.is_none() {
+            counters.unanswered.add();
+        }
+        answer
     }
-}
 
-/// The same question to several upstreams, each with a head start over the next.
-struct Race<'a> {
-    upstreams: &'a Upstreams,
-    asked: JoinSet<(SocketAddr, io::Result<Vec<u8>>)>,
-    /// An answer that is better than none.
-    refusal: Option<Vec<u8>>,
-}
-
-impl Race<'_> {
-    /// The first answer that is no refusal.
-    async fn run(&mut self, transport: Transport, query: &Query) -> Option<Vec<u8>> {
-        for upstream in self.upstreams.in_order(Instant::now()) {
-            let query = query.clone();
-            self.asked
-                .spawn(async move { (upstream, ask(transport, upstream, &query).await) });
-            match timeout(HEAD_START, self.first_answer()).await {
-                Ok(Some(answer)) => return Some(answer),
-                // All that were asked so far have failed: on to the next at once.
-                Ok(None) => {}
-                Err(_) => self.upstreams.note_dead(upstream, Instant::now()),
+    fn judge(&self, message: Bytes) -> Result<Query, AtOnce> {
+        match judge(message) {
+            Verdict::Ask(query) => Ok(query),
+            Verdict::Answer(answer) => Err(AtOnce::Answer(answer)),
+            Verdict::Drop => {
+                self.shared.counters.malformed.add();
+                Err(AtOnce::Drop)
             }
         }
-        self.first_answer().await
     }
 
-    /// The first answer of those that have been asked; `None` when all have failed or refused.
-    async fn first_answer(&mut self) -> Option<Vec<u8>> {
-        while let Some(ended) = self.asked.join_next().await {
-            match ended {
-                Ok((upstream, Ok(answer))) => {
-                    self.upstreams.note_alive(upstream);
-                    if !is_refusal(&answer) {
-                        return Some(answer);
-                    }
-                    self.refusal.get_or_insert(answer);
-                }
-                Ok((upstream, Err(error))) => {
-                    tracing::debug!(%upstream, %error, "no answer from a resolver of the host");
-                    self.upstreams.note_dead(upstream, Instant::now());
-                }
-                // The runtime is going down.
-                Err(_) => return None,
-            }
-        }
-        None
+    fn zone(&self) -> Arc<Zone> {
+        Arc::clone(&self.shared.zone.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
-
-/// Until the next upstream is asked as well. A healthy one answers from its cache in a tenth of it, and a client with
-/// glibc's five seconds still gets its answer when the first two are dead.
-const HEAD_START: Duration = Duration::from_millis(500);
-
-/// Until the client is told that nobody answers; below the five seconds after which glibc asks again.
-const PATIENCE: Duration = Duration::from_secs(4);
-
-/// Questions that wait for an answer at the same time; one more is answered with SERVFAIL at once.
-const IN_FLIGHT: usize = 256;
 
 #[cfg(test)]
 mod tests;

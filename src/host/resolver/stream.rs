@@ -1,7 +1,8 @@
 //! DNS over TCP for one flow (RFC 7766): messages behind two-byte lengths, several in flight, answered as they come.
 //!
 //! The client is a container and owed nothing: one that is silent, slow, half a message short or does not read its
-//! answers is dropped after [`IDLE`]. It costs one task and at most [`IN_FLIGHT`] questions meanwhile.
+//! answers is dropped after [`IDLE`], one that announces more than a question at once. It costs one task and at most
+//! [`IN_FLIGHT`] questions meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Resolver;
-use super::exchange::{Transport, framed};
+use super::exchange::framed;
+use super::message::MAX_QUERY;
+use super::slots::Asker;
 
 /// Serves it until it ends or has to be ended; unanswered questions are forgotten with it.
 pub(super) async fn serve(resolver: &Resolver, from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) {
@@ -40,14 +43,19 @@ async fn read_questions(
 ) {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        let Ok(Ok(message)) = timeout(IDLE, read_message(&mut from)).await else {
-            return;
+        let message = match timeout(IDLE, read_message(&mut from)).await {
+            Ok(Ok(message)) => message,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                resolver.shared.counters.malformed.add();
+                return;
+            }
+            Ok(Err(_)) | Err(_) => return,
         };
         // What has ended leaves the set.
         while questions.try_join_next().is_some() {}
         let (resolver, answers) = (resolver.clone(), answers.clone());
         questions.spawn(async move {
-            if let Some(answer) = resolver.query(Transport::Tcp, message).await {
+            if let Some(answer) = resolver.query(Asker::Streams, message).await {
                 // The writer is gone only with the whole flow.
                 let _ = answers.send(answer).await;
             }
@@ -57,11 +65,11 @@ async fn read_questions(
 }
 
 async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
-    let length = from.read_u16().await?;
-    if length == 0 {
+    let length = usize::from(from.read_u16().await?);
+    if !(1..=MAX_QUERY).contains(&length) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut message = vec![0; usize::from(length)];
+    let mut message = vec![0; length];
     from.read_exact(&mut message).await?;
     Ok(message.into())
 }

@@ -1,17 +1,26 @@
 //! A resolver against real servers on loopback, good and bad.
 
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout};
 
 use super::exchange::framed;
-use super::message::tests::question;
+use super::forward::{HEAD_START, PATIENCE};
+use super::message::tests::{answer_with, question, with_opt};
+use super::slots::{IN_FLIGHT, STREAMS};
 use super::*;
 
 const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
+const WEB: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
+/// Who asks.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 9));
 
 /// The question as an answer, with this code.
 fn answer(question: &[u8], code: u8) -> Vec<u8> {
@@ -60,12 +69,25 @@ fn resolver(servers: &[SocketAddr]) -> Resolver {
     Resolver::new(ResolverConfig {
         upstreams: Source::Fixed(servers.to_vec()),
         max_udp: 1472,
+        zone: zone(),
     })
+}
+
+/// `web` runs, `db` does not.
+fn zone() -> Zone {
+    let mut zone = Zone::new("gp0", "172.17.0.0/16".parse().unwrap(), GATEWAY);
+    zone.add("web", "b9ffb0800ca5", Some(WEB));
+    zone.add("db", "0123456789ab", None);
+    zone
+}
+
+fn count(resolver: &Resolver, name: &str) -> u64 {
+    resolver.counters().find(|(counter, _)| *counter == name).unwrap().1
 }
 
 async fn ask_udp(resolver: &Resolver, question: &[u8]) -> Vec<u8> {
     resolver
-        .query_udp(Bytes::copy_from_slice(question))
+        .query_udp(CLIENT, Bytes::copy_from_slice(question))
         .await
         .expect("no answer")
         .to_vec()
@@ -224,7 +246,7 @@ async fn nobody_answers_in_bounded_time_and_too_many_at_once() {
     let resolver = resolver(&[dead]);
     let start = Instant::now();
     let mut waiting = JoinSet::new();
-    for id in 0..256 {
+    for id in 0..u16::try_from(IN_FLIGHT / 4).unwrap() {
         let resolver = resolver.clone();
         waiting.spawn(async move { ask_udp(&resolver, &question(id, "example.com")).await });
     }
@@ -233,9 +255,10 @@ async fn nobody_answers_in_bounded_time_and_too_many_at_once() {
     assert_eq!(code(&ask_udp(&resolver, &question(999, "example.com")).await), 2);
     assert!(
         asked.elapsed() < Duration::from_millis(100),
-        "the 257th waited {:?}",
+        "one more waited {:?}",
         asked.elapsed()
     );
+    assert_eq!(count(&resolver, "dns_refused"), 1);
     for answer in waiting.join_all().await {
         assert_eq!(code(&answer), 2);
     }
@@ -244,24 +267,215 @@ async fn nobody_answers_in_bounded_time_and_too_many_at_once() {
         "{:?}",
         start.elapsed()
     );
+    assert_eq!(count(&resolver, "dns_unanswered"), 64);
+}
+
+#[tokio::test]
+async fn one_container_does_not_silence_another() {
+    let (dead, _socket) = silent().await;
+    let first = resolver(&[dead]);
+    let mut waiting = JoinSet::new();
+    for id in 0..1000 {
+        let resolver = first.clone();
+        waiting.spawn(async move { ask_udp(&resolver, &question(id, "example.com")).await });
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(count(&first, "dns_refused"), 1000 - 64);
+    let other = first.query_udp([172, 17, 0, 10].into(), question(1, "example.com").into());
+    assert!(
+        timeout(Duration::from_millis(100), other).await.is_err(),
+        "it is being asked for"
+    );
+    assert_eq!(count(&first, "dns_refused"), 1000 - 64);
 }
 
 #[tokio::test]
 async fn hostile_messages_reach_no_upstream() {
-    let asked = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&asked);
-    let server = move |question: &[u8]| {
-        *count.lock().unwrap() += 1;
-        vec![answer(question, 0)]
-    };
-    let (server, _task) = udp_server(server).await;
+    let (server, _task, asked) = counting_server().await;
     let resolver = resolver(&[server]);
     let good = question(7, "example.com");
     for length in 0..good.len() {
-        let answer = resolver.query_udp(Bytes::copy_from_slice(&good[..length])).await;
-        assert_eq!(answer.map(|answer| code(&answer)), (length >= 12).then_some(1));
+        assert_eq!(resolver.at_once(&good[..length]), AtOnce::Drop);
+        let message = Bytes::copy_from_slice(&good[..length]);
+        assert_eq!(resolver.query_udp(CLIENT, message).await, None);
     }
+    assert_eq!(resolver.at_once(&[0; 65_507]), AtOnce::Drop);
+    assert_eq!(count(&resolver, "dns_malformed"), 2 * good.len() as u64 + 1);
     assert_eq!(*asked.lock().unwrap(), 0);
+}
+
+/// A server that counts, and answers without a record.
+async fn counting_server() -> (SocketAddr, JoinHandle<()>, Arc<Mutex<u32>>) {
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let (server, task) = udp_server(move |question| {
+        *count.lock().unwrap() += 1;
+        vec![answer(question, 0)]
+    })
+    .await;
+    (server, task, asked)
+}
+
+/// Rcode, and the records of answer and authority as text.
+fn records(answer: &[u8]) -> (u8, Vec<String>, Vec<String>) {
+    let message = hickory_proto::op::Message::from_vec(answer).unwrap();
+    let texts = |records: &[hickory_proto::rr::Record]| records.iter().map(ToString::to_string).collect();
+    (code(answer), texts(&message.answers), texts(&message.authorities))
+}
+
+fn question_of(kind: u8, name: &str) -> Vec<u8> {
+    let mut question = question(7, name);
+    let at = question.len() - 3;
+    question[at] = kind;
+    question
+}
+
+#[tokio::test]
+async fn names_of_the_network_are_answered_here_whatever_is_asked() {
+    let (server, _task, asked) = counting_server().await;
+    let resolver = resolver(&[server]);
+    let host = gethostname().unwrap().into_string().unwrap();
+    let (a, ptr, mx, aaaa, any) = (1, 12, 15, 28, 255);
+    for (kind, name, expected) in [
+        (a, "web", "web. 5 IN A 172.17.0.2"),
+        (a, "WeB", "WeB. 5 IN A 172.17.0.2"),
+        (any, "web", "web. 5 IN A 172.17.0.2"),
+        (a, "b9ffb0800ca5", "b9ffb0800ca5. 5 IN A 172.17.0.2"),
+        (a, "web.gp0", "web.gp0. 5 IN A 172.17.0.2"),
+        (a, "host.docker.internal", "host.docker.internal. 5 IN A 172.17.0.1"),
+        (
+            a,
+            "host.containers.internal",
+            "host.containers.internal. 5 IN A 172.17.0.1",
+        ),
+        (a, &host, &format!("{host}. 5 IN A 172.17.0.1")),
+        (
+            ptr,
+            "2.0.17.172.in-addr.arpa",
+            "2.0.17.172.in-addr.arpa. 5 IN PTR web.gp0.",
+        ),
+        (
+            ptr,
+            "1.0.17.172.IN-ADDR.arpa",
+            "1.0.17.172.IN-ADDR.arpa. 5 IN PTR host.containers.internal.",
+        ),
+    ] {
+        let answer = ask_udp(&resolver, &question_of(kind, name)).await;
+        assert_eq!(
+            records(&answer),
+            (0, vec![expected.to_owned()], vec![]),
+            "{kind} {name}"
+        );
+        assert_ne!(answer[2] & 4, 0, "authoritative");
+    }
+    for (kind, name, rcode, apex) in [
+        (aaaa, "web", 0, "web"),
+        (mx, "web.gp0", 0, "web.gp0"),
+        (aaaa, "host.docker.internal", 0, "host.docker.internal"),
+        (a, "db", 0, "db"),
+        (aaaa, "db", 0, "db"),
+        (a, "2.0.17.172.in-addr.arpa", 0, "17.172.in-addr.arpa"),
+        (ptr, "0.17.172.in-addr.arpa", 0, "17.172.in-addr.arpa"),
+        (ptr, "7.0.17.172.in-addr.arpa", 3, "17.172.in-addr.arpa"),
+    ] {
+        let (code, answers, authority) = records(&ask_udp(&resolver, &question_of(kind, name)).await);
+        assert_eq!((code, answers), (rcode, vec![]), "{kind} {name}");
+        assert!(
+            authority[0].starts_with(&format!("{apex}. 5 IN SOA ")) && authority[0].ends_with(" 5"),
+            "{authority:?}"
+        );
+    }
+    assert_eq!(*asked.lock().unwrap(), 0, "nobody else was asked");
+    assert_eq!(count(&resolver, "dns_local"), 18);
+}
+
+#[tokio::test]
+async fn other_names_are_asked_for_elsewhere() {
+    let (server, _task, asked) = counting_server().await;
+    let resolver = resolver(&[server]);
+    for (number, (kind, name)) in [
+        (1, "web.example.org"),
+        (1, "foo.gp0"),
+        (1, "xweb"),
+        (1, "docker.internal"),
+        (12, "2.0.18.172.in-addr.arpa"),
+        (12, "172.in-addr.arpa"),
+        (12, "x.0.17.172.in-addr.arpa"),
+        (12, "9.2.0.17.172.in-addr.arpa"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(resolver.at_once(&question_of(kind, name)), AtOnce::Later, "{name}");
+        ask_udp(&resolver, &question_of(kind, name)).await;
+        assert_eq!(*asked.lock().unwrap() as usize, number + 1, "{name}");
+    }
+    resolver.set_zone(Zone::new("gp0", "172.17.0.0/16".parse().unwrap(), GATEWAY));
+    assert_eq!(
+        resolver.at_once(&question(7, "web")),
+        AtOnce::Later,
+        "its container has gone"
+    );
+}
+
+#[tokio::test]
+async fn a_name_of_ours_over_tcp_and_with_edns() {
+    let resolver = resolver(&[]);
+    let (mut client, _serving) = client(&resolver).await;
+    client.write_all(&framed(&question(7, "web")).unwrap()).await.unwrap();
+    assert_eq!(records(&read(&mut client).await.unwrap()).1, ["web. 5 IN A 172.17.0.2"]);
+    let edns = |version: u8| {
+        let mut message = with_opt(question(7, "web"), 4096);
+        let at = message.len() - 5;
+        message[at] = version;
+        message
+    };
+    let answer = ask_udp(&resolver, &edns(0)).await;
+    assert_eq!(
+        (answer[11], &answer[answer.len() - 11..]),
+        (1, &[0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 0][..])
+    );
+    let answer = ask_udp(&resolver, &edns(1)).await;
+    assert_eq!(
+        answer[answer.len() - 6],
+        1,
+        "BADVERS is 16: its upper bits are in the OPT record"
+    );
+}
+
+#[tokio::test]
+async fn a_dead_upstream_is_probed_and_comes_back() {
+    let (dead, socket) = silent().await;
+    let (good, _task) = udp_server(|question| vec![answer(question, 0)]).await;
+    let resolver = resolver(&[dead, good]);
+    ask_udp(&resolver, &question(7, "example.com")).await;
+    // The exchange that has lost goes on: the server was only slow.
+    let mut buffer = [0; 512];
+    let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+    socket.send_to(&answer(&buffer[..length], 3), client).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let waiting = tokio::spawn(async move { ask_udp(&resolver, &question(8, "example.com")).await });
+    let (length, client) = timeout(HEAD_START, socket.recv_from(&mut buffer))
+        .await
+        .expect("not asked first")
+        .unwrap();
+    socket.send_to(&answer(&buffer[..length], 3), client).await.unwrap();
+    assert_eq!(code(&waiting.await.unwrap()), 3);
+}
+
+#[tokio::test]
+async fn a_lost_datagram_is_sent_again() {
+    let server = UdpSocket::bind(LOCALHOST).await.unwrap();
+    let resolver = resolver(&[server.local_addr().unwrap()]);
+    let waiting = tokio::spawn(async move { ask_udp(&resolver, &question(7, "example.com")).await });
+    let mut buffer = [0; 512];
+    server.recv_from(&mut buffer).await.unwrap();
+    let (length, client) = timeout(Duration::from_secs(2), server.recv_from(&mut buffer))
+        .await
+        .expect("not again")
+        .unwrap();
+    server.send_to(&answer(&buffer[..length], 0), client).await.unwrap();
+    assert_eq!(code(&waiting.await.unwrap()), 0);
 }
 
 #[tokio::test]
@@ -274,15 +488,28 @@ async fn a_truncated_answer_is_passed_on_and_had_whole_over_tcp() {
     let (udp, _task) = udp_server(truncated).await;
     let asked = question(7, "example.com");
     assert_eq!(ask_udp(&resolver(&[udp]), &asked).await[2] & 2, 2);
-    let tcp = tcp_server(|question| {
-        let mut long = answer(question, 0);
-        long.resize(60_000, 7);
-        Some(long)
-    });
+    let tcp = tcp_server(long_answer);
     let (mut client, _serving) = client(&resolver(&[tcp.await])).await;
     client.write_all(&framed(&asked).unwrap()).await.unwrap();
     let whole = read(&mut client).await.unwrap();
-    assert_eq!((whole.len(), &whole[..2]), (60_000, &asked[..2]));
+    assert_eq!((whole.len(), &whole[..2]), (LONG, &asked[..2]));
+}
+
+/// 4,000 addresses.
+fn long_answer(question: &[u8]) -> Option<Vec<u8>> {
+    Some(answer_with(question.to_vec(), 4000))
+}
+
+/// Bytes of it.
+const LONG: usize = 29 + 4000 * 16;
+
+#[tokio::test]
+async fn an_upstream_without_tcp_is_asked_over_udp() {
+    let (udp, _task) = udp_server(|question| vec![answer(question, 0)]).await;
+    let (mut client, _serving) = client(&resolver(&[udp])).await;
+    let asked = question(7, "example.com");
+    client.write_all(&framed(&asked).unwrap()).await.unwrap();
+    assert_eq!(read(&mut client).await.unwrap(), answer(&asked, 0));
 }
 
 /// A client's end of a stream that is being served.
@@ -342,7 +569,13 @@ async fn a_thousand_pipelined_questions() {
 async fn streams_that_make_no_sense_are_closed() {
     let resolver = resolver(&[tcp_server(|question| Some(answer(question, 0))).await]);
     // Length 0; a length without a body, then nothing (CVE-2026-35406); a message of one byte; an answer.
-    for (bytes, closes) in [(&[0, 0, 1][..], true), (&[0, 0x3c][..], false), (&[0, 1, 0][..], false)] {
+    // 64 KB announced, which is no question.
+    for (bytes, closes) in [
+        (&[0, 0, 1][..], true),
+        (&[0, 0x3c][..], false),
+        (&[0, 1, 0][..], false),
+        (&[0xff, 0xff, 0][..], true),
+    ] {
         let (mut client, serving) = client(&resolver).await;
         client.write_all(bytes).await.unwrap();
         if !closes {
@@ -358,12 +591,7 @@ async fn streams_that_make_no_sense_are_closed() {
 
 #[tokio::test]
 async fn silent_slow_and_unread_streams_are_closed_and_disturb_nobody() {
-    let long = |question: &[u8]| {
-        let mut long = answer(question, 0);
-        long.resize(60_000, 7);
-        Some(long)
-    };
-    let resolver = resolver(&[tcp_server(long).await]);
+    let resolver = resolver(&[tcp_server(long_answer).await]);
     let start = Instant::now();
     let (silent, silent_served) = client(&resolver).await;
     let (mut half, half_served) = client(&resolver).await;
@@ -379,7 +607,7 @@ async fn silent_slow_and_unread_streams_are_closed_and_disturb_nobody() {
     good.write_all(&framed(&question(7, "example.com")).unwrap())
         .await
         .unwrap();
-    assert_eq!(read(&mut good).await.unwrap().len(), 60_000);
+    assert_eq!(read(&mut good).await.unwrap().len(), LONG);
     assert!(
         start.elapsed() < Duration::from_secs(2),
         "a silent client held it up: {:?}",
@@ -398,4 +626,54 @@ async fn silent_slow_and_unread_streams_are_closed_and_disturb_nobody() {
         start.elapsed()
     );
     drop((silent, half, unread));
+}
+
+#[tokio::test]
+async fn a_thousand_silent_streams_take_nobodys_place() {
+    let resolver = resolver(&[tcp_server(|question| Some(answer(question, 0))).await]);
+    let mut silent = Vec::new();
+    for _ in 0..1000 {
+        silent.push(client(&resolver).await);
+        tokio::task::yield_now().await;
+    }
+    let (mut good, _serving) = client(&resolver).await;
+    good.write_all(&framed(&question(7, "example.com")).unwrap())
+        .await
+        .unwrap();
+    let answered = timeout(Duration::from_millis(500), read(&mut good))
+        .await
+        .expect("no place");
+    assert_eq!(code(&answered.unwrap()), 0);
+    let open = silent.iter().filter(|(_, serving)| !serving.is_finished()).count();
+    assert_eq!(open, STREAMS - 1);
+}
+
+/// An answer of 64 KB from an upstream that sends it a byte at a time is waited for, but not for ever.
+#[tokio::test]
+async fn a_slow_long_answer_over_tcp_has_its_time() {
+    let listener = TcpListener::bind(LOCALHOST).await.unwrap();
+    let resolver = resolver(&[listener.local_addr().unwrap()]);
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut message = vec![0; usize::from(stream.read_u16().await.unwrap())];
+        stream.read_exact(&mut message).await.unwrap();
+        for byte in framed(&long_answer(&message).unwrap()).unwrap() {
+            if stream.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let (mut client, _serving) = client(&resolver).await;
+    client
+        .write_all(&framed(&question(7, "example.com")).unwrap())
+        .await
+        .unwrap();
+    let start = Instant::now();
+    assert_eq!(code(&read(&mut client).await.unwrap()), 2);
+    assert!(
+        start.elapsed() < PATIENCE + Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
 }
