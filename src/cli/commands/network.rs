@@ -109,23 +109,37 @@ fn errand(session: &Session, options: NetworkOptions) -> Errand {
 
 /// Asks a network to end and waits until its helper has.
 fn end(session: &Session, force: bool) -> Result<(), Failed> {
-    let network = find(session)?;
-    let helper = PidFd::open(network.helper_pid);
-    match session.ask(|client| client.down(Force { force })) {
-        // It ends already, by itself or because somebody else has asked.
-        Ok(()) | Err(SessionError::NotRunning(_)) => {}
+    // Known before it is asked: one that ends meanwhile, by itself or because somebody else has asked, may answer no more.
+    let seen = written_down(session);
+    let found = find(session);
+    let helper = match &found {
+        Ok(network) => open(network.helper_pid),
+        Err(_) => seen,
+    };
+    match found.and_then(|_| session.ask(|client| client.down(Force { force }))) {
+        Ok(()) => {}
+        Err(SessionError::NotRunning(_)) if helper.is_some() => {}
         Err(error) => return Err(error.into()),
     }
-    if let Ok(helper) = helper
-        && !helper.wait_ended(END_PATIENCE_MS)?
-    {
-        return Err(Failed::said(format!(
-            "the helper (pid {}) does not end; see {}",
-            network.helper_pid,
+    match helper {
+        Some((pid, process)) if !process.wait_ended(END_PATIENCE_MS)? => Err(Failed::said(format!(
+            "the helper (pid {pid}) does not end; see {}",
             session.place().log().display()
-        )));
+        ))),
+        Some(_) | None => Ok(()),
     }
-    Ok(())
+}
+
+/// The process of a network's helper, by what it has written down.
+fn written_down(session: &Session) -> Option<(i32, PidFd)> {
+    let place = session.place();
+    let helper = open(state::load(&place)?.helper_pid)?;
+    // Only then is it still its number.
+    state::is_running(&place).then_some(helper)
+}
+
+fn open(pid: i32) -> Option<(i32, PidFd)> {
+    Some((pid, PidFd::open(pid).ok()?))
 }
 
 /// The network, once a helper that is just starting can be asked; a helper that is just ending is waited for.
