@@ -1,7 +1,8 @@
 //! Several threads that carry packets: which of them has a flow must not show.
 
 use crate::cases;
-use crate::host::{HOST, Host};
+use crate::host::{HOST, Host, OUTSIDE};
+use crate::process::{PATIENCE, until};
 use crate::uplinks::do_main_jobs;
 use crate::verdict::{Outcome, same};
 
@@ -9,6 +10,7 @@ cases![
     the_main_jobs_by_one_thread,
     the_main_jobs_by_four_threads,
     who_rested_is_heard,
+    queues_go_to_those_who_have_work_and_back,
 ];
 
 fn the_main_jobs_by_one_thread(host: &Host) -> Outcome {
@@ -40,6 +42,30 @@ fn who_rested_is_heard(host: &Host) -> Outcome {
     same("streams", streams.ok()?.as_str(), "right 32")?;
     let datagrams = host.outside(&host.peer(&format!("udp-many {HOST} 8001 32")))?;
     same("datagrams", datagrams.ok()?.as_str(), "right 32")
+}
+
+/// Little traffic is one worker's, much is everybody's, and so once more after the others have rested.
+fn queues_go_to_those_who_have_work_and_back(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    host.gangplank("up --uplink tap --threads 3")?.ok()?;
+    let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let ask = format!("run --rm -- {}", host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello")));
+    let many = format!("run --rm -- {}", host.peer(&format!("many {OUTSIDE} 7000 32")));
+    let taken = || -> Outcome<i32> {
+        let counted = host
+            .gangplank("network inspect --format {{.Counters.queues_taken}} gp0")?
+            .ok()?;
+        Ok(counted.parse()?)
+    };
+    same("one", host.gangplank(&ask)?.ok()?.as_str(), "answer hello")?;
+    same("taken by the first", taken()?, 3)?;
+    for round in 0..2 {
+        same("many", host.gangplank(&many)?.ok()?.as_str(), "right 32")?;
+        same("taken back", taken()?, 5 + 4 * round)?;
+        until(PATIENCE, "the others rest", || Ok(taken()? == 7 + 4 * round))?;
+        same("one", host.gangplank(&ask)?.ok()?.as_str(), "answer hello")?;
+    }
+    Ok(())
 }
 
 fn threads(host: &Host, count: &str) -> Outcome {

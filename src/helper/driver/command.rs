@@ -192,6 +192,7 @@ impl Worker {
                         ("uplink_full", self.link.dropped),
                         ("uplink_lost", self.link.uplink.lost()),
                         ("astray", self.astray),
+                        ("queues_taken", self.queues.taken()),
                     ];
                     // Whoever asked may have gone.
                     let counters = self.engine.counters();

@@ -97,6 +97,11 @@ impl Datagrams {
         }
     }
 
+    /// How many mappings there are.
+    pub(super) fn count(&self) -> usize {
+        self.mappings.len()
+    }
+
     /// Sends what has gathered.
     pub(super) fn flush(&mut self, registry: &Registry, mut refuse: impl FnMut(&[u8], Unreachable)) {
         let Some((socket, target)) = self.train.depart() else {

@@ -23,6 +23,8 @@ pub(super) struct Flows {
     sides: Vec<Option<Side>>,
     /// How many there are.
     count: usize,
+    /// How many of them have come to an end in one direction at least.
+    ending: usize,
     listeners: BTreeMap<PublishId, Listener>,
 }
 
@@ -31,6 +33,8 @@ struct Side {
     socket: TcpSide,
     /// The container's side is established; before, nothing moves.
     established: bool,
+    /// One side has finished sending.
+    ending: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +47,11 @@ impl Flows {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// How many are in the midst of it: neither side has finished.
+    pub(super) fn going(&self) -> usize {
+        self.count - self.ending
     }
 
     /// Remembers readiness.
@@ -110,6 +119,10 @@ impl Flows {
         match side.fill(now, engine, flow) {
             Filled::Dry => false,
             Filled::Portion => true,
+            Filled::Over => {
+                self.note_end(flow);
+                false
+            }
             Filled::Failed => {
                 engine.reset(now, flow);
                 false
@@ -121,6 +134,7 @@ impl Flows {
     pub(super) fn finish(&mut self, flow: FlowId) {
         if let Some(side) = self.side(flow) {
             side.socket.finish();
+            self.note_end(flow);
         }
     }
 
@@ -130,6 +144,7 @@ impl Flows {
             return;
         };
         self.count -= 1;
+        self.ending -= usize::from(side.ending);
         match how {
             Closing::Graceful => drop(side),
             Closing::Reset => side.socket.reset(),
@@ -219,8 +234,20 @@ impl Flows {
         if self.sides.len() <= index {
             self.sides.resize_with(index + 1, || None);
         }
-        self.sides[index] = Some(Side { socket, established });
+        self.sides[index] = Some(Side {
+            socket,
+            established,
+            ending: false,
+        });
         self.count += 1;
+    }
+
+    fn note_end(&mut self, flow: FlowId) {
+        if let Some(side) = self.side(flow)
+            && !std::mem::replace(&mut side.ending, true)
+        {
+            self.ending += 1;
+        }
     }
 
     fn side(&mut self, flow: FlowId) -> Option<&mut Side> {
@@ -245,7 +272,7 @@ fn hand_on(
     };
     match siblings.hand(shard, mail) {
         Err(Mail::Client { stream, client, .. }) => Some((stream, client)),
-        Err(Mail::Frame { .. }) | Ok(()) => None,
+        Err(Mail::Frame { .. } | Mail::Queue { .. } | Mail::Recall(_)) | Ok(()) => None,
     }
 }
 
@@ -266,6 +293,8 @@ enum Filled {
     Dry,
     /// The portion of this turn is full.
     Portion,
+    /// The host has finished sending.
+    Over,
     /// The socket failed.
     Failed,
 }
@@ -308,7 +337,10 @@ impl Side {
             match progress {
                 Progress::Moved(_) => {}
                 Progress::Blocked => return Filled::Dry,
-                Progress::End => engine.finished(now, flow),
+                Progress::End => {
+                    engine.finished(now, flow);
+                    return Filled::Over;
+                }
                 Progress::Failed => return Filled::Failed,
             }
         }

@@ -5,14 +5,17 @@
 //!
 //! It is one [`worker`](worker::Worker) or several, each a thread with a queue of the uplink, an engine and flows of its
 //! own. A flow stays with the worker that saw its first packet, which is the one whose queue the kernel puts the next into,
-//! too; what comes to another is handed over ([`siblings`]). A client of a published port goes to the worker with the
+//! too; what comes to another is handed over ([`siblings`]). While there is little to carry the first worker reads all queues
+//! and the others rest ([`rest`]). A client of a published port goes to the worker with the
 //! fewest flows, a published port to the workers in turn.
 
 mod command;
 mod datagrams;
 mod flows;
 mod linger;
+mod queues;
 mod ready;
+mod rest;
 mod siblings;
 mod token;
 mod train;
@@ -23,11 +26,13 @@ use std::sync::Arc;
 
 use mio::{Poll, Waker};
 
-use crate::stack::{Config, Directory, Ledger};
+use crate::stack::{Config, Directory, Ledger, ShardId};
+use crate::sys::clock;
 use crate::uplink::Uplink;
 
 pub use command::{Command, DriverHandle, Event, Events};
 
+use queues::FIRST;
 use siblings::Siblings;
 use token::Readiness;
 use worker::Worker;
@@ -48,11 +53,18 @@ pub fn spawn(
         .collect::<io::Result<Vec<_>>>()?;
     let mut handle = DriverHandle::default();
     let inboxes = Siblings::meet(&wakers);
-    let shards = polls.into_iter().zip(queues).zip(directories).zip(inboxes).zip(wakers);
+    let queues: Vec<Arc<dyn Uplink>> = queues.into_iter().map(Arc::from).collect();
+    let shards = polls.into_iter().zip(&queues).zip(directories).zip(inboxes).zip(wakers);
     for ((((poll, uplink), directory), (siblings, mail)), waker) in shards {
         let engine = worker::engine(directory, ledger.clone(), config.clone(), seed()?);
         let (commands, orders) = std::sync::mpsc::channel();
-        let worker = Worker::new(poll, uplink, engine, siblings, orders, mail, events.clone())?;
+        let first = siblings.mine() == FIRST;
+        let mut worker = Worker::new(poll, Arc::clone(uplink), engine, siblings, orders, mail, events.clone())?;
+        if first {
+            for (shard, uplink) in queues.iter().enumerate() {
+                worker.take_queue(clock::now(), ShardId(shard), Arc::clone(uplink));
+            }
+        }
         let thread = std::thread::Builder::new()
             .name("stack".to_owned())
             .spawn(move || worker.run())?;

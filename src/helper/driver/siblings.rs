@@ -10,7 +10,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use mio::Waker;
 use mio::net::TcpStream;
 
+use super::rest::is_much;
 use crate::stack::{Offload, ShardId};
+use crate::uplink::Uplink;
 
 /// What one worker hands to another.
 #[derive(Debug)]
@@ -22,6 +24,14 @@ pub(super) enum Mail {
         /// A copy.
         frame: Box<[u8]>,
     },
+    /// A queue of the uplink, to be read from now on.
+    Queue {
+        /// Whose it is.
+        owner: ShardId,
+        uplink: Arc<dyn Uplink>,
+    },
+    /// A sibling wants its queue back.
+    Recall(ShardId),
     /// A client of a published port.
     Client {
         /// Accepted, watched by nobody.
@@ -92,8 +102,11 @@ impl Siblings {
         Ok(())
     }
 
-    /// The one with the fewest flows, if that is not this one.
+    /// The one with the fewest flows, if that is not this one and there is enough to do for several.
     pub(super) fn idler(&self) -> Option<ShardId> {
+        if !is_much(self.flows()) {
+            return None;
+        }
         let flows = |shard: usize| {
             self.all
                 .get(shard)
@@ -103,7 +116,17 @@ impl Siblings {
         (flows(idlest) < flows(self.mine)).then_some(ShardId(idlest))
     }
 
-    /// Says how many flows this one has.
+    /// Which of them this one is.
+    pub(super) fn mine(&self) -> ShardId {
+        ShardId(self.mine)
+    }
+
+    /// Flows of all of them.
+    pub(super) fn flows(&self) -> usize {
+        self.all.iter().map(|it| it.flows.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Says how many flows this one has in the midst of it.
     pub(super) fn say(&self, flows: usize) {
         if let Some(mine) = self.all.get(self.mine) {
             mine.flows.store(flows, Ordering::Relaxed);

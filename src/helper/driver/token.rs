@@ -9,8 +9,8 @@ use crate::stack::{EchoId, FlowId, MappingId, PublishId};
 pub(super) enum Readiness {
     /// A command, or a sibling's mail, is waiting.
     Inbox,
-    /// Frames are waiting.
-    Uplink,
+    /// Frames are waiting in this queue of the uplink.
+    Uplink(u32),
     /// The host socket of a flow.
     Flow(FlowId),
     /// The host socket of a UDP mapping.
@@ -25,7 +25,7 @@ impl From<Readiness> for Token {
     fn from(readiness: Readiness) -> Self {
         let (kind, number) = match readiness {
             Readiness::Inbox => (0, 0),
-            Readiness::Uplink => (1, 0),
+            Readiness::Uplink(number) => (1, number),
             Readiness::Flow(FlowId(number)) => (2, number),
             Readiness::Mapping(MappingId(number)) => (3, number),
             Readiness::Echo(EchoId(number)) => (4, number),
@@ -42,7 +42,7 @@ impl TryFrom<Token> for Readiness {
         let number = u32::try_from(token.0 & NUMBER_MASK).map_err(|_| token)?;
         match token.0 >> NUMBER_BITS {
             0 => Ok(Self::Inbox),
-            1 => Ok(Self::Uplink),
+            1 => Ok(Self::Uplink(number)),
             2 => Ok(Self::Flow(FlowId(number))),
             3 => Ok(Self::Mapping(MappingId(number))),
             4 => Ok(Self::Echo(EchoId(number))),
@@ -64,7 +64,7 @@ mod tests {
     fn tokens_come_back_as_they_went() {
         for readiness in [
             Readiness::Inbox,
-            Readiness::Uplink,
+            Readiness::Uplink(3),
             Readiness::Flow(FlowId(u32::MAX)),
             Readiness::Mapping(MappingId(7)),
             Readiness::Echo(EchoId(0)),

@@ -9,22 +9,21 @@
 //! Every queue is served in turn and in bounded portions, so that no flow starves another.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Poll, Token};
+use mio::{Poll, Token};
 use smoltcp::time::Instant;
 
 use super::command::{Command, Events};
 use super::datagrams::{Datagrams, Outgoing};
 use super::flows::{Accepted, Flows};
 use super::linger::Linger;
+use super::queues::{Queue, Queues};
 use super::ready::Ready;
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
-use crate::stack::{Config, Directory, Engine, Ledger, Offload, Passage};
+use crate::stack::{Config, Directory, Engine, Ledger, Offload, Passage, ShardId};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
@@ -38,7 +37,6 @@ pub(super) fn engine(directory: Directory, ledger: Ledger, config: Config, seed:
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) uplink: Arc<dyn Uplink>,
-    readable: bool,
     pub(super) buffer: Box<[u8]>,
     /// Frames that the kernel had no room for; TCP sends them again, datagrams are lost as on any wire.
     pub(super) dropped: u64,
@@ -49,6 +47,7 @@ pub(super) struct Link {
 pub(super) struct Worker {
     pub(super) poll: Poll,
     pub(super) link: Link,
+    pub(super) queues: Queues,
     pub(super) engine: Engine,
     pub(super) flows: Flows,
     pub(super) datagrams: Datagrams,
@@ -68,21 +67,17 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         poll: Poll,
-        uplink: Box<dyn Uplink>,
+        uplink: Arc<dyn Uplink>,
         engine: Engine,
         siblings: Siblings,
         commands: mpsc::Receiver<Command>,
         mail: mpsc::Receiver<Mail>,
         events: Events,
     ) -> io::Result<Self> {
-        poll.registry().register(
-            &mut SourceFd(&uplink.as_fd().as_raw_fd()),
-            Readiness::Uplink.into(),
-            Interest::READABLE,
-        )?;
         Ok(Self {
             poll,
             link: Link::new(uplink),
+            queues: Queues::default(),
             engine,
             flows: Flows::default(),
             datagrams: Datagrams::default(),
@@ -110,7 +105,7 @@ impl Worker {
                 self.note(event);
             }
             self.turn(clock::now());
-            self.siblings.say(self.flows.count());
+            self.settle(clock::now());
         }
     }
 
@@ -132,6 +127,29 @@ impl Worker {
         Ok(())
     }
 
+    /// Says what this worker has to do, and hands queues over accordingly.
+    fn settle(&mut self, now: Instant) {
+        self.siblings.say(self.flows.going() + self.datagrams.count());
+        let mine = self.count();
+        self.queues.settle(now, self.poll.registry(), &self.siblings, mine);
+    }
+
+    /// Flows and mappings of this worker.
+    fn count(&self) -> usize {
+        self.flows.count() + self.datagrams.count()
+    }
+
+    /// Reads a queue from now on.
+    pub(super) fn take_queue(&mut self, now: Instant, owner: ShardId, uplink: Arc<dyn Uplink>) {
+        let taken = self
+            .queues
+            .take(now, self.poll.registry(), &self.siblings, owner, uplink);
+        if let Err(error) = taken {
+            tracing::error!(%error, "a queue of the uplink cannot be waited for");
+            self.stopping = true;
+        }
+    }
+
     fn look(&mut self, events: &mut mio::Events, patience: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(events, patience) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
@@ -150,16 +168,20 @@ impl Worker {
         self.write_frames(now);
         if self.act(now) {
             // What was sent has changed a flow's state, and what was done about it may be to be sent: come back at once.
-            self.ready.push(Readiness::Uplink);
+            self.ready.push(Readiness::Uplink(0));
         }
     }
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        if self.link.readable || self.ready.len() > 0 {
+        if self.queues.readable() || self.ready.len() > 0 {
             return Some(Duration::ZERO);
         }
-        let deadlines = [self.engine.poll_timeout(), self.ready.deadline()];
+        let deadlines = [
+            self.engine.poll_timeout(),
+            self.ready.deadline(),
+            self.queues.deadline(&self.siblings, self.count()),
+        ];
         let deadline = deadlines.into_iter().flatten().min()?;
         let now = clock::now();
         Some(if deadline > now {
@@ -175,7 +197,7 @@ impl Worker {
                 self.obey();
                 self.ready.push(Readiness::Inbox);
             }
-            Ok(Readiness::Uplink) => self.link.readable = true,
+            Ok(Readiness::Uplink(number)) => self.queues.note(number),
             Ok(readiness @ Readiness::Flow(flow)) => {
                 self.flows.note(flow, event);
                 self.ready.push(readiness);
@@ -188,19 +210,27 @@ impl Worker {
     }
 
     fn read_frames(&mut self, now: Instant) {
-        let uplink = Arc::clone(&self.link.uplink);
+        // Away from self, for each frame is handled with all of it.
+        let mut queues = std::mem::take(&mut self.queues);
+        for queue in queues.iter_mut().filter(|queue| queue.readable) {
+            self.read_queue(now, queue);
+        }
+        self.queues = queues;
+    }
+
+    fn read_queue(&mut self, now: Instant, queue: &mut Queue) {
         let mut buffer = std::mem::take(&mut self.frame);
         for _ in 0..FRAMES_PER_TURN {
-            if !self.link.readable {
+            if !queue.readable {
                 break;
             }
             let mut handle = |offload, frame: &[u8]| self.handle_frame(now, offload, frame, Delivery::First);
-            match uplink.lend(&mut buffer, &mut handle) {
+            match queue.uplink.lend(&mut buffer, &mut handle) {
                 Ok(()) => {}
-                Err(FrameError::NotReady) => self.link.readable = false,
+                Err(FrameError::NotReady) => queue.readable = false,
                 Err(error @ FrameError::Io(_)) => {
                     tracing::error!(%error, "the uplink is lost");
-                    self.link.readable = false;
+                    queue.readable = false;
                     self.stopping = true;
                 }
                 Err(
@@ -284,7 +314,7 @@ impl Worker {
                 Readiness::Echo(echo) => self.datagrams.receive_echo(now, &mut self.engine, &mut self.link, echo),
                 Readiness::Published(publish) => self.serve_published(now, publish),
                 Readiness::Inbox => self.read_mail(now),
-                Readiness::Uplink => false,
+                Readiness::Uplink(_) => false,
             };
             if more {
                 self.ready.push(readiness);
@@ -304,6 +334,8 @@ impl Worker {
                 }) => self
                     .flows
                     .admit(now, &mut self.engine, self.poll.registry(), stream, client, container),
+                Ok(Mail::Queue { owner, uplink }) => self.take_queue(now, owner, uplink),
+                Ok(Mail::Recall(owner)) => self.queues.give_back(self.poll.registry(), &self.siblings, owner),
                 Err(_) => return false,
             }
         }
@@ -360,15 +392,14 @@ impl Worker {
             self.link.send(transmit);
         }
         // Some may be left: come back at once.
-        self.ready.push(Readiness::Uplink);
+        self.ready.push(Readiness::Uplink(0));
     }
 }
 
 impl Link {
-    fn new(uplink: Box<dyn Uplink>) -> Self {
+    fn new(uplink: Arc<dyn Uplink>) -> Self {
         Self {
-            uplink: uplink.into(),
-            readable: true,
+            uplink,
             buffer: vec![0; FRAME_BYTES].into_boxed_slice(),
             dropped: 0,
         }

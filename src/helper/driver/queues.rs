@@ -1,0 +1,142 @@
+//! The queues of the uplink that a worker reads: its own, those of siblings that rest, or none.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use smoltcp::time::Instant;
+
+use super::rest::{Rest, Wish, is_much};
+use super::siblings::{Mail, Siblings};
+use super::token::Readiness;
+use crate::stack::ShardId;
+use crate::uplink::Uplink;
+
+/// A queue, and whose it is.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) owner: ShardId,
+    pub(super) uplink: Arc<dyn Uplink>,
+    pub(super) readable: bool,
+}
+
+/// Those that this worker reads.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    read: Vec<Queue>,
+    rest: Rest,
+    taken: u64,
+}
+
+impl Queues {
+    /// Each of them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
+        self.read.iter_mut()
+    }
+
+    /// How many it has begun to read.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether frames may be waiting.
+    pub(super) fn readable(&self) -> bool {
+        self.read.iter().any(|queue| queue.readable)
+    }
+
+    /// Frames are waiting in the queue of that number.
+    pub(super) fn note(&mut self, number: u32) {
+        for queue in self.iter_mut().filter(|queue| queue.owner.0 == number as usize) {
+            queue.readable = true;
+        }
+    }
+
+    /// Reads a queue from now on.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        registry: &Registry,
+        siblings: &Siblings,
+        owner: ShardId,
+        uplink: Arc<dyn Uplink>,
+    ) -> io::Result<()> {
+        let number = u32::try_from(owner.0).map_err(io::Error::other)?;
+        registry.register(
+            &mut SourceFd(&uplink.as_fd().as_raw_fd()),
+            Readiness::Uplink(number).into(),
+            Interest::READABLE,
+        )?;
+        tracing::info!(
+            queue = owner.0,
+            by = siblings.mine().0,
+            all = siblings.flows(),
+            "a queue of the uplink is read"
+        );
+        if owner == siblings.mine() {
+            self.rest.resume(now);
+        }
+        self.taken += 1;
+        self.read.push(Queue {
+            owner,
+            uplink,
+            readable: true,
+        });
+        Ok(())
+    }
+
+    /// Gives a sibling its queue back.
+    pub(super) fn give_back(&mut self, registry: &Registry, siblings: &Siblings, owner: ShardId) {
+        self.hand(registry, siblings, |queue| (queue.owner == owner).then_some(owner));
+    }
+
+    /// Hands queues over where the flows of this worker, `mine`, and of all say so.
+    pub(super) fn settle(&mut self, now: Instant, registry: &Registry, siblings: &Siblings, mine: usize) {
+        let me = siblings.mine();
+        if me == FIRST {
+            if self.read.len() > 1 && is_much(siblings.flows()) {
+                self.hand(registry, siblings, |queue| (queue.owner != me).then_some(queue.owner));
+            }
+            return;
+        }
+        match self.rest.judge(now, mine, siblings.flows()) {
+            Some(Wish::Give) => {
+                self.hand(registry, siblings, |_| Some(FIRST));
+                if self.read.is_empty() {
+                    self.rest.rest();
+                }
+            }
+            // An inbox that is full has room again when its owner next looks, and so will we.
+            Some(Wish::Recall) if siblings.hand(FIRST, Mail::Recall(me)).is_err() => self.rest.rest(),
+            Some(Wish::Recall) | None => {}
+        }
+    }
+
+    /// When [`Queues::settle`] is due.
+    pub(super) fn deadline(&self, siblings: &Siblings, mine: usize) -> Option<Instant> {
+        let waits = siblings.mine() != FIRST;
+        waits.then(|| self.rest.deadline(mine, siblings.flows())).flatten()
+    }
+
+    /// Hands over those for which `to` names somebody; one whose inbox is full gets it another time.
+    fn hand(&mut self, registry: &Registry, siblings: &Siblings, to: impl Fn(&Queue) -> Option<ShardId>) {
+        self.read.retain(|queue| {
+            let Some(shard) = to(queue) else { return true };
+            let mail = Mail::Queue {
+                owner: queue.owner,
+                uplink: Arc::clone(&queue.uplink),
+            };
+            // Ours first: in two places, each frame would wake both.
+            let fd = queue.uplink.as_fd().as_raw_fd();
+            let handed = siblings.hand(shard, mail).is_ok();
+            if handed && let Err(error) = registry.deregister(&mut SourceFd(&fd)) {
+                tracing::error!(%error, "a queue of the uplink that is no longer read still wakes");
+            }
+            !handed
+        });
+    }
+}
+
+/// It reads everybody's queue while the others rest.
+pub(super) const FIRST: ShardId = ShardId(0);
