@@ -4,11 +4,12 @@
 //! asks it once for each new flow, mapping and echo; the shell builds it from the command line.
 //!
 //! Sources: RFC 6890 (special-purpose addresses), RFC 3927 (link local, where clouds put their metadata service),
-//! RFC 4291 section 2.5.5.2 (IPv4-mapped addresses, judged as what they carry).
+//! RFC 4291 sections 2.5.5.2 (IPv4-mapped addresses, judged as what they carry) and 2.5.6 (no router forwards what is link
+//! local), RFC 6052 and RFC 3056 (other addresses that carry an IPv4 address).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use smoltcp::wire::Ipv4Cidr;
+use smoltcp::wire::{Ipv4Cidr, Ipv6Cidr};
 
 /// What of the host's loopback containers may reach at the gateway's address.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -27,6 +28,8 @@ pub enum HostAccess {
 pub struct Policy {
     /// The gateway's address and the subnet around it.
     pub subnet: Ipv4Cidr,
+    /// The same of IPv6, where the network speaks it.
+    pub subnet6: Option<Ipv6Cidr>,
     /// What the gateway's address leads to.
     pub host_access: HostAccess,
     /// Whether 169.254.0.0/16 and the metadata services elsewhere may be reached.
@@ -67,6 +70,7 @@ impl Policy {
         let subnet = Ipv4Cidr::new(gateway, prefix.min(32));
         Self {
             subnet,
+            subnet6: None,
             host_access,
             metadata: false,
         }
@@ -77,12 +81,29 @@ impl Policy {
         self.subnet.address()
     }
 
+    /// The gateway's global IPv6 address.
+    pub fn gateway6(&self) -> Option<Ipv6Addr> {
+        self.subnet6.map(|subnet| subnet.address())
+    }
+
+    /// Whether `address` is one of the gateway's.
+    pub fn is_gateway(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => v4 == self.gateway(),
+            IpAddr::V6(v6) => self.subnet6.is_some() && (v6 == LINK_LOCAL_GATEWAY || Some(v6) == self.gateway6()),
+        }
+    }
+
     /// Whether `address` belongs to this network, the gateway included.
     pub fn is_inside(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(v4) => self.subnet.contains_addr(&v4),
-            IpAddr::V6(_) => false,
+            IpAddr::V6(v6) => self.is_inside_v6(v6),
         }
+    }
+
+    fn is_inside_v6(&self, address: Ipv6Addr) -> bool {
+        self.subnet6.is_some_and(|subnet| subnet.contains_addr(&address))
     }
 
     /// Where a datagram or connection to `target` leads.
@@ -91,8 +112,12 @@ impl Policy {
         if target.port() == 0 {
             return Lead::Nowhere;
         }
-        if address == IpAddr::V4(self.gateway()) {
-            return self.lead_to_gateway(target.port());
+        if self.is_gateway(address) {
+            let loopback = match address {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            return self.lead_to_gateway(SocketAddr::new(loopback, target.port()));
         }
         match self.scope(address) {
             Scope::Outside => Lead::Host(SocketAddr::new(address, target.port())),
@@ -104,7 +129,7 @@ impl Policy {
     /// Where an echo request to `target` leads.
     pub fn lead_echo(&self, target: IpAddr) -> EchoLead {
         let address = target.to_canonical();
-        if address == IpAddr::V4(self.gateway()) {
+        if self.is_gateway(address) {
             return EchoLead::Gateway;
         }
         match self.scope(address) {
@@ -114,7 +139,9 @@ impl Policy {
         }
     }
 
-    fn lead_to_gateway(&self, port: u16) -> Lead {
+    /// What the gateway's address stands for: the host's `loopback` of the same family, where that is open.
+    fn lead_to_gateway(&self, loopback: SocketAddr) -> Lead {
+        let port = loopback.port();
         if port == DNS_PORT {
             return Lead::Resolver;
         }
@@ -123,11 +150,7 @@ impl Policy {
             HostAccess::Loopback => true,
             HostAccess::Ports(ports) => ports.contains(&port),
         };
-        if open {
-            Lead::Host(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
-        } else {
-            Lead::Refused
-        }
+        if open { Lead::Host(loopback) } else { Lead::Refused }
     }
 
     fn scope(&self, address: IpAddr) -> Scope {
@@ -156,10 +179,16 @@ impl Policy {
         if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
             return Scope::Unroutable;
         }
-        if let Some(carried) = nat64_carried(address) {
+        if let Some(carried) = carried_v4(address) {
             return self.scope_v4(carried);
         }
-        if address.is_unicast_link_local() || address == AWS_METADATA_V6 {
+        if self.is_inside_v6(address) {
+            return Scope::Unroutable;
+        }
+        if address.is_unicast_link_local() {
+            return Scope::Fenced;
+        }
+        if METADATA_V6.contains(&address) {
             return self.fence();
         }
         Scope::Outside
@@ -177,9 +206,12 @@ enum Scope {
     Unroutable,
 }
 
-/// The IPv4 address inside 64:ff9b::/96 (RFC 6052), by which a translator on the way would reach what we fence off.
-fn nat64_carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() else {
+/// The IPv4 address by which a translator or relay on the way would reach what we fence off: inside 64:ff9b::/96 (RFC
+/// 6052), 2002::/16 (RFC 3056) and ::/96 (RFC 4291 section 2.5.5.1).
+fn carried_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let ([0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [0, 0, 0, 0, 0, 0, high, low]) =
+        address.segments()
+    else {
         return None;
     };
     Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
@@ -191,8 +223,16 @@ pub const DNS_PORT: u16 = 53;
 /// Azure's metadata and agent service, the one that is not link local.
 const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// The EC2 metadata service's IPv6 address.
-const AWS_METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
+/// Where the gateway answers on the link of every network that speaks IPv6, besides its global address.
+pub const LINK_LOCAL_GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+/// The metadata services' IPv6 addresses: Amazon's, Google's, Oracle's and Scaleway's.
+const METADATA_V6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254),
+    Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254),
+    Ipv6Addr::new(0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042),
+];
 
 #[cfg(test)]
 mod tests {
@@ -244,6 +284,10 @@ mod tests {
             ("[::ffff:172.17.0.1]:53", Lead::Resolver),
             ("[64:ff9b::a9fe:a9fe]:80", Lead::Prohibited),
             ("[64:ff9b::7f00:1]:80", Lead::Nowhere),
+            ("[2002:a9fe:a9fe::1]:80", Lead::Prohibited),
+            ("[2002:7f00:1::1]:80", Lead::Nowhere),
+            ("[::7f00:1]:80", Lead::Nowhere),
+            ("[fd20:ce::254]:80", Lead::Prohibited),
         ];
         for (target, expected) in table {
             assert_eq!(lead(&policy, target), expected, "{target}");
@@ -292,5 +336,50 @@ mod tests {
         for (target, expected) in table {
             assert_eq!(policy.lead_echo(target.parse().unwrap()), expected, "{target}");
         }
+    }
+
+    fn with_ipv6(host_access: HostAccess) -> Policy {
+        Policy {
+            subnet6: Some("fd12:3456:789a::1/64".parse().unwrap()),
+            ..policy(host_access)
+        }
+    }
+
+    #[test]
+    fn destinations_by_class_with_ipv6() {
+        let policy = with_ipv6(HostAccess::Ports(vec![8080]));
+        let table = [
+            ("[fd12:3456:789a::1]:53", Lead::Resolver),
+            ("[fe80::1]:53", Lead::Resolver),
+            ("[fd12:3456:789a::1]:8080", host("[::1]:8080")),
+            ("[fe80::1]:8080", host("[::1]:8080")),
+            ("172.17.0.1:8080", host("127.0.0.1:8080")),
+            ("[fd12:3456:789a::1]:80", Lead::Refused),
+            ("[fd12:3456:789a::2]:80", Lead::Nowhere),
+            ("[fd12:3456:789a:1::2]:80", host("[fd12:3456:789a:1::2]:80")),
+            ("[2001:db8::1]:80", host("[2001:db8::1]:80")),
+            ("[fe80::2]:80", Lead::Prohibited),
+            ("[ff02::1]:80", Lead::Nowhere),
+            ("[::1]:8080", Lead::Nowhere),
+        ];
+        for (target, expected) in table {
+            assert_eq!(lead(&policy, target), expected, "{target}");
+        }
+        let fenced = Policy {
+            metadata: true,
+            ..policy
+        };
+        assert_eq!(lead(&fenced, "[fd00:ec2::254]:80"), host("[fd00:ec2::254]:80"));
+        assert_eq!(lead(&fenced, "[fe80::2]:80"), Lead::Prohibited, "no router forwards it");
+    }
+
+    #[test]
+    fn the_gateway_answers_echoes_at_both_addresses() {
+        let policy = with_ipv6(HostAccess::None);
+        for gateway in ["fd12:3456:789a::1", "fe80::1"] {
+            assert_eq!(policy.lead_echo(gateway.parse().unwrap()), EchoLead::Gateway);
+        }
+        assert!(policy.is_inside("fd12:3456:789a::77".parse().unwrap()));
+        assert!(!policy.is_inside("fd12:3456:789b::77".parse().unwrap()));
     }
 }

@@ -1,6 +1,6 @@
 //! The words that core and shell share: what goes into the [`Engine`](super::Engine) and what comes out.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 use smoltcp::wire::EthernetAddress;
@@ -35,12 +35,24 @@ pub struct Config {
     pub mtu: u16,
     /// Where destinations lead; it also knows the gateway's address, answered by the stack, and the subnet around it.
     pub policy: Policy,
+    /// The same of IPv6. None, or an MTU below 1280 (RFC 8200 section 5): frames of IPv6 are dropped.
+    pub ipv6: Option<Ipv6>,
     /// What the uplink takes from us.
     pub uplink: UplinkCapabilities,
     /// Bytes of each of a TCP flow's two rings: what may wait for the host, and for the container.
     pub tcp_ring: usize,
     /// How much one container, and all together, may hold.
     pub limits: Limits,
+}
+
+/// The IPv6 side of a network. Its gateway answers at fe80::1 too; each of a container's addresses is an [`Attachment`] of
+/// its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv6 {
+    /// The gateway's global address, the subnet's first.
+    pub gateway: Ipv6Addr,
+    /// Bits of the subnet around it.
+    pub prefix: u8,
 }
 
 /// Bounds on what containers can make us keep, counted over all engines of a network
@@ -77,6 +89,7 @@ impl Config {
             gateway_mac,
             mtu,
             policy,
+            ipv6: None,
             uplink,
             tcp_ring: DEFAULT_TCP_RING,
             limits: Limits::default(),

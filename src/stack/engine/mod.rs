@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ahash::RandomState;
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol};
+use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol, Ipv6Cidr};
 
 use crate::stack::Offload;
 use crate::stack::associations::Associations;
@@ -84,10 +84,7 @@ impl Engine {
         seed: [u64; 4],
     ) -> Self {
         let mut random = Random::new(seed);
-        let config = Config {
-            mtu: config.mtu.max(SMALLEST_MTU),
-            ..config
-        };
+        let config = usable(config);
         Self {
             containers: Containers::new(random.hash_key()),
             flows: Flows::new(random.hash_key(), directory.clone()),
@@ -288,8 +285,21 @@ impl Engine {
     }
 }
 
+/// The configuration with nothing in it that the protocols forbid, and what its parts have to know of each other.
+fn usable(mut config: Config) -> Config {
+    config.mtu = config.mtu.max(SMALLEST_MTU);
+    config.ipv6 = config.ipv6.filter(|_| config.mtu >= SMALLEST_IPV6_MTU);
+    config.policy.subnet6 = config
+        .ipv6
+        .map(|ipv6| Ipv6Cidr::new(ipv6.gateway, ipv6.prefix.min(128)));
+    config
+}
+
 /// Deadlines of one call: a thousand mappings that expire together cost the frames in waiting well under a millisecond.
 const MAX_DUE: usize = 256;
 
 /// RFC 791: what every network must carry.
 const SMALLEST_MTU: u16 = 68;
+
+/// RFC 8200 section 5: the same of IPv6.
+const SMALLEST_IPV6_MTU: u16 = 1280;
