@@ -86,6 +86,14 @@ impl Policy {
         self.subnet6.map(|subnet| subnet.address())
     }
 
+    /// The gateway's address of the same family as `address`.
+    pub fn gateway_beside(&self, address: IpAddr) -> Option<IpAddr> {
+        match address {
+            IpAddr::V4(_) => Some(self.gateway().into()),
+            IpAddr::V6(_) => self.gateway6().map(IpAddr::V6),
+        }
+    }
+
     /// Whether `address` is one of the gateway's.
     pub fn is_gateway(&self, address: IpAddr) -> bool {
         match address {

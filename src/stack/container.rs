@@ -25,12 +25,15 @@ pub(super) struct Container {
 #[derive(Debug)]
 pub(super) struct Containers {
     table: HashMap<IpAddr, Container, RandomState>,
+    /// How many addresses each hardware address has.
+    macs: HashMap<EthernetAddress, usize, RandomState>,
 }
 
 impl Containers {
     pub(super) fn new(key: RandomState) -> Self {
         Self {
-            table: HashMap::with_hasher(key),
+            table: HashMap::with_hasher(key.clone()),
+            macs: HashMap::with_hasher(key),
         }
     }
 
@@ -40,10 +43,15 @@ impl Containers {
             mac,
             errors: TokenBucket::default(),
         };
+        let before = self.table.get(&address).map(|known| known.mac);
         self.table
             .entry(address)
             .and_modify(|known| known.mac = mac)
             .or_insert(fresh);
+        *self.macs.entry(mac).or_default() += 1;
+        if let Some(before) = before {
+            self.forget_mac(before);
+        }
     }
 
     /// False if no such container was attached.
@@ -52,7 +60,25 @@ impl Containers {
             .table
             .get(&attachment.address)
             .is_some_and(|known| known.mac == attachment.mac);
-        known && self.table.remove(&attachment.address).is_some()
+        let gone = known && self.table.remove(&attachment.address).is_some();
+        if gone {
+            self.forget_mac(attachment.mac);
+        }
+        gone
+    }
+
+    /// Whether any address belongs to `mac`.
+    pub(super) fn knows(&self, mac: EthernetAddress) -> bool {
+        self.macs.contains_key(&mac)
+    }
+
+    fn forget_mac(&mut self, mac: EthernetAddress) {
+        if let Some(addresses) = self.macs.get_mut(&mac) {
+            *addresses -= 1;
+            if *addresses == 0 {
+                self.macs.remove(&mac);
+            }
+        }
     }
 
     pub(super) fn get(&self, address: IpAddr) -> Option<&Container> {

@@ -30,6 +30,8 @@ discards! {
     Spoofed = "drop_spoofed",
     /// ARP that is no question for the gateway.
     Arp = "drop_arp",
+    /// Neighbour discovery that is no question for the gateway.
+    Neighbour = "drop_neighbour",
     /// A header with impossible fields.
     Malformed = "drop_malformed",
     /// A checksum that does not match.

@@ -4,23 +4,24 @@
 //! left to the kernel where the uplink completes it and the datagram is whole. Several UDP datagrams of equal size, the
 //! last may be shorter, travel as one frame that the kernel takes apart (UDP_L4; `__udp_gso_segment`, net/ipv4/udp_offload.c).
 //!
-//! Sources: RFC 768, RFC 792, RFC 791 section 3.2 (fragmentation), RFC 6864 (identification).
+//! Sources: RFC 768, RFC 792, RFC 4443 section 4.2, RFC 791 section 3.2 and RFC 8200 section 4.5 (fragmentation), RFC 6864
+//! (identification).
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
-use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpProtocol, checksum};
+use smoltcp::wire::{EthernetAddress, IpProtocol, checksum};
 
 use super::control::Control;
-use super::frame::{ETHERNET_HEADER, Fragment, IPV4_HEADER, Ipv4Header, write_ethernet};
+use super::ends::Ends;
+use super::frame::{ETHERNET_HEADER, Fragment, write_ethernet};
 use super::types::{Payload, Transmit};
 use super::{Gso, GsoType, Offload, PartialChecksum};
 
 /// One datagram.
 #[derive(Debug)]
 pub(super) struct Datagram<'p> {
-    source: Ipv4Addr,
-    target: Ipv4Addr,
+    ends: Ends,
     protocol: IpProtocol,
     head: [u8; HEAD],
     payload: &'p [u8],
@@ -42,11 +43,11 @@ pub(super) struct Link {
 }
 
 impl<'p> Datagram<'p> {
-    /// UDP, one datagram or several; the checksum is filled in later. None if the payload is too long
-    /// for IPv4.
+    /// UDP, one datagram or several; the checksum is filled in later. None if the payload is too long for IP, or the
+    /// addresses are of two families.
     pub(super) fn udp(
-        source: SocketAddrV4,
-        target: SocketAddrV4,
+        source: SocketAddr,
+        target: SocketAddr,
         Payload {
             bytes: payload,
             segment,
@@ -58,8 +59,7 @@ impl<'p> Datagram<'p> {
         head[2..4].copy_from_slice(&target.port().to_be_bytes());
         head[4..6].copy_from_slice(&len.to_be_bytes());
         Self {
-            source: *source.ip(),
-            target: *target.ip(),
+            ends: Ends::new(source.ip(), target.ip())?,
             protocol: IpProtocol::Udp,
             head,
             payload,
@@ -68,23 +68,31 @@ impl<'p> Datagram<'p> {
         .fitting()
     }
 
-    /// An ICMP echo reply. None if the payload is too long for IPv4.
+    /// An ICMP echo reply. None under the same conditions.
     pub(super) fn echo_reply(
-        source: Ipv4Addr,
-        target: Ipv4Addr,
+        source: IpAddr,
+        target: IpAddr,
         ident: u16,
         sequence: u16,
         payload: &'p [u8],
     ) -> Option<Self> {
+        let ends = Ends::new(source, target)?;
         let mut head = [0; HEAD];
         head[4..6].copy_from_slice(&ident.to_be_bytes());
         head[6..8].copy_from_slice(&sequence.to_be_bytes());
-        let sum = !checksum::combine(&[checksum::data(&head), checksum::data(payload)]);
+        let (protocol, pseudo) = match ends {
+            Ends::V4 { .. } => (IpProtocol::Icmp, 0),
+            Ends::V6 { .. } => {
+                head[0] = ECHO_REPLY_V6;
+                let protocol = IpProtocol::Icmpv6;
+                (protocol, ends.pseudo_sum(protocol, HEAD + payload.len()))
+            }
+        };
+        let sum = !checksum::combine(&[pseudo, checksum::data(&head), checksum::data(payload)]);
         head[2..4].copy_from_slice(&sum.to_be_bytes());
         Self {
-            source,
-            target,
-            protocol: IpProtocol::Icmp,
+            ends,
+            protocol,
             head,
             payload,
             segment: None,
@@ -98,12 +106,13 @@ impl<'p> Datagram<'p> {
             return false;
         }
         let offload = self.fill_checksum(link.checksum);
-        control.push(offload, ETHERNET_HEADER + IPV4_HEADER + self.len(), |out| {
+        control.push(offload, ETHERNET_HEADER + self.ends.header() + self.len(), |out| {
             self.write_part(link, None, 0, self.len(), out);
         })
     }
 
-    /// Writes the datagram, or its first fragment, to `out`. None if there is no room for all of it.
+    /// Writes the datagram, or its first fragment, to `out`. None if there is no room for all of it, or it is several that
+    /// would have to be cut.
     pub(super) fn write(mut self, link: Link, control: &mut Control, out: &mut [u8]) -> Option<Transmit> {
         let whole = self.fits(link);
         let offload = self.fill_checksum(whole && link.checksum);
@@ -111,11 +120,14 @@ impl<'p> Datagram<'p> {
             let len = self.write_part(link, None, 0, self.len(), out)?;
             return Some(Transmit { offload, len });
         }
+        if self.segment.is_some() {
+            return None;
+        }
         self.write_fragments(link, control, out)
     }
 
     fn write_fragments(&self, link: Link, control: &mut Control, out: &mut [u8]) -> Option<Transmit> {
-        let step = (usize::from(link.mtu).checked_sub(IPV4_HEADER)?) / FRAGMENT_UNIT * FRAGMENT_UNIT;
+        let step = (usize::from(link.mtu).checked_sub(self.ends.fragment_header())?) / FRAGMENT_UNIT * FRAGMENT_UNIT;
         if step == 0 || !control.has_room(self.len() / step) {
             return None;
         }
@@ -130,7 +142,7 @@ impl<'p> Datagram<'p> {
         let len = self.write_part(link, fragment(0), 0, step, out)?;
         for start in (step..self.len()).step_by(step) {
             let part = step.min(self.len() - start);
-            let frame = ETHERNET_HEADER + IPV4_HEADER + part;
+            let frame = ETHERNET_HEADER + self.ends.fragment_header() + part;
             control.push(Offload::default(), frame, |out| {
                 self.write_part(link, fragment(start), start, part, out);
             });
@@ -150,25 +162,17 @@ impl<'p> Datagram<'p> {
         part: usize,
         out: &mut [u8],
     ) -> Option<usize> {
-        let len = ETHERNET_HEADER + IPV4_HEADER + part;
+        let header = if fragment.is_some() {
+            self.ends.fragment_header()
+        } else {
+            self.ends.header()
+        };
+        let len = ETHERNET_HEADER + header + part;
         let out = out.get_mut(..len)?;
-        write_ethernet(out, link.gateway, link.mac, EthernetProtocol::Ipv4);
+        write_ethernet(out, link.gateway, link.mac, self.ends.ethertype());
         let packet = &mut out[ETHERNET_HEADER..];
-        let Self {
-            source,
-            target,
-            protocol,
-            ..
-        } = *self;
-        Ipv4Header {
-            source,
-            target,
-            protocol,
-            payload_len: part,
-            fragment,
-        }
-        .write(packet);
-        let body = &mut packet[IPV4_HEADER..];
+        self.ends.write(packet, self.protocol, part, fragment);
+        let body = &mut packet[header..];
         if start == 0 {
             body[..HEAD].copy_from_slice(&self.head);
             body[HEAD..].copy_from_slice(&self.payload[..part - HEAD]);
@@ -182,13 +186,12 @@ impl<'p> Datagram<'p> {
         if self.protocol != IpProtocol::Udp {
             return Offload::default();
         }
-        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        let pseudo = checksum::pseudo_header_v4(&self.source, &self.target, IpProtocol::Udp, len);
+        let pseudo = self.ends.pseudo_sum(IpProtocol::Udp, self.len());
         if by_kernel {
             self.head[6..8].copy_from_slice(&pseudo.to_be_bytes());
             return Offload {
-                partial_checksum: Some(UDP_CHECKSUM),
-                gso: self.segment.map(udp_superframe),
+                partial_checksum: Some(udp_checksum(self.ends)),
+                gso: self.segment.map(|segment| udp_superframe(self.ends, segment)),
                 ..Offload::default()
             };
         }
@@ -200,13 +203,14 @@ impl<'p> Datagram<'p> {
     }
 
     fn fitting(self) -> Option<Self> {
-        (IPV4_HEADER + self.len() <= usize::from(u16::MAX)).then_some(self)
+        // IPv6 does not count its own header, but a frame has no room for more.
+        (self.ends.header() + self.len() <= usize::from(u16::MAX)).then_some(self)
     }
 
     /// Whether it crosses the link without being cut; each of several must.
     fn fits(&self, link: Link) -> bool {
         let payload = self.segment.map_or(self.payload.len(), |segment| segment.get().into());
-        IPV4_HEADER + HEAD + payload <= usize::from(link.mtu)
+        self.ends.header() + HEAD + payload <= usize::from(link.mtu)
     }
 
     fn len(&self) -> usize {
@@ -214,17 +218,24 @@ impl<'p> Datagram<'p> {
     }
 }
 
-fn udp_superframe(segment: NonZeroU16) -> Gso {
+fn udp_superframe(ends: Ends, segment: NonZeroU16) -> Gso {
+    let headers = ETHERNET_HEADER + ends.header() + UDP_HEADER;
     Gso {
         kind: GsoType::UdpL4,
         size: segment.get(),
-        headers: UDP_HEADERS,
+        headers: u16::try_from(headers).unwrap_or(u16::MAX),
         ecn: false,
     }
 }
 
-/// Bytes of all headers of a UDP datagram's frame.
-pub(super) const UDP_HEADERS: u16 = 14 + 20 + 8;
+/// Where the kernel completes the sum of a UDP datagram.
+fn udp_checksum(ends: Ends) -> PartialChecksum {
+    let start = ETHERNET_HEADER + ends.header();
+    PartialChecksum {
+        start: u16::try_from(start).unwrap_or(u16::MAX),
+        offset: 6,
+    }
+}
 
 /// Bytes of a UDP header (RFC 768).
 pub(super) const UDP_HEADER: usize = 8;
@@ -235,5 +246,5 @@ const HEAD: usize = UDP_HEADER;
 /// Fragments are counted in units of 8 bytes.
 const FRAGMENT_UNIT: usize = 8;
 
-/// Where the kernel completes the sum of a UDP datagram.
-const UDP_CHECKSUM: PartialChecksum = PartialChecksum { start: 34, offset: 6 };
+/// RFC 4443 section 4.2; IPv4's is 0.
+const ECHO_REPLY_V6: u8 = 129;

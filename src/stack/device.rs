@@ -7,9 +7,10 @@ use std::num::{NonZeroU16, NonZeroUsize};
 
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
 use smoltcp::time::Instant;
-use smoltcp::wire::{IpProtocol, Ipv4Packet, TcpPacket, checksum};
+use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet, TCP_HEADER_LEN, TcpPacket, checksum};
 
 use super::frame::{ETHERNET_HEADER, IPV4_HEADER, MAX_FRAME};
+use super::ipv6::{IPV6_HEADER, is_ipv6};
 use super::types::UplinkCapabilities;
 use super::{Gso, GsoType, Offload, PartialChecksum};
 
@@ -36,7 +37,10 @@ impl Abilities {
             Checksum::Tx
         };
         if self.uplink.checksum && self.uplink.tso4 {
-            capabilities.segmentation.tcpv4 = NonZeroUsize::new(self.superpacket());
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(self.superpacket(IPV4_HEADER + TCP_HEADER_LEN));
+        }
+        if self.uplink.checksum && self.uplink.tso6 {
+            capabilities.segmentation.tcpv6 = NonZeroUsize::new(self.superpacket(IPV6_HEADER + TCP_HEADER_LEN));
         }
         capabilities
     }
@@ -44,10 +48,11 @@ impl Abilities {
     /// Bytes of the largest IP packet to be cut by the kernel. One byte more than 65,535 with the Ethernet header, and the
     /// kernel cuts it in software on its way over bridge and veth. Whole segments, as the container would get from a host
     /// that cuts for itself.
-    fn superpacket(self) -> usize {
+    fn superpacket(self, headers: usize) -> usize {
         let segment = usize::from(self.segment.max(1));
-        let room = MAX_FRAME - ETHERNET_HEADER - TCP_IPV4_HEADERS;
-        TCP_IPV4_HEADERS + room / segment * segment
+        // No option is ever sent with data.
+        let room = MAX_FRAME - ETHERNET_HEADER - headers;
+        headers + room / segment * segment
     }
 }
 
@@ -75,24 +80,39 @@ impl Emitted {
         if !uplink.checksum {
             return Offload::default();
         }
-        let packet = Ipv4Packet::new_unchecked(&mut frame[ETHERNET_HEADER..]);
-        let (source, target) = (packet.src_addr(), packet.dst_addr());
-        let payload_len = u32::try_from(self.len - IPV4_HEADER).unwrap_or(u32::MAX);
-        let sum = checksum::pseudo_header_v4(&source, &target, IpProtocol::Tcp, payload_len);
-        let mut segment = TcpPacket::new_unchecked(&mut frame[ETHERNET_HEADER + IPV4_HEADER..]);
+        let (kind, header, sum) = self.pseudo_sum(&frame[ETHERNET_HEADER..]);
+        let start = ETHERNET_HEADER + header;
+        let mut segment = TcpPacket::new_unchecked(&mut frame[start..]);
         segment.set_checksum(sum);
-        let headers = u16::try_from(ETHERNET_HEADER + IPV4_HEADER).unwrap_or(0) + u16::from(segment.header_len());
+        let start = u16::try_from(start).unwrap_or(0);
+        let headers = start + u16::from(segment.header_len());
         let gso = self.segment.map(|size| Gso {
-            kind: GsoType::TcpV4,
+            kind,
             size: size.get(),
             headers,
             ecn: false,
         });
         Offload {
-            partial_checksum: Some(TCP_CHECKSUM),
+            partial_checksum: Some(PartialChecksum { start, offset: 16 }),
             verified: false,
             gso,
         }
+    }
+
+    /// How `packet`, smoltcp's, may be cut, the bytes of its IP header, which has no options, and the sum of its
+    /// pseudo-header.
+    fn pseudo_sum(self, packet: &[u8]) -> (GsoType, usize, u16) {
+        let payload = |header| u32::try_from(self.len - header).unwrap_or(u32::MAX);
+        if is_ipv6(packet) {
+            let packet = Ipv6Packet::new_unchecked(packet);
+            let (source, target) = (packet.src_addr(), packet.dst_addr());
+            let sum = checksum::pseudo_header_v6(&source, &target, IpProtocol::Tcp, payload(IPV6_HEADER));
+            return (GsoType::TcpV6, IPV6_HEADER, sum);
+        }
+        let packet = Ipv4Packet::new_unchecked(packet);
+        let (source, target) = (packet.src_addr(), packet.dst_addr());
+        let sum = checksum::pseudo_header_v4(&source, &target, IpProtocol::Tcp, payload(IPV4_HEADER));
+        (GsoType::TcpV4, IPV4_HEADER, sum)
     }
 }
 
@@ -179,9 +199,3 @@ impl TxToken for Slot<'_> {
         self.segment = meta.segmentation_offload_size;
     }
 }
-
-/// Bytes of an IPv4 and a TCP header without options; no option is ever sent with data.
-const TCP_IPV4_HEADERS: usize = 40;
-
-/// Where the kernel completes the sum of a segment, behind headers without IP options.
-const TCP_CHECKSUM: PartialChecksum = PartialChecksum { start: 34, offset: 16 };

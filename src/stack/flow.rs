@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use ahash::RandomState;
 use slab::Slab;
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::EthernetAddress;
+use smoltcp::wire::{EthernetAddress, EthernetProtocol};
 
 use super::directory::{Directory, Key};
 use super::ledger::{Kind, Place};
@@ -34,6 +34,25 @@ pub(super) struct Tuple {
     pub(super) endpoint: SocketAddr,
     /// The address and port that we speak from: of the outside machine, of the client, or of the gateway.
     pub(super) our: SocketAddr,
+}
+
+impl Tuple {
+    /// Bytes of the headers of a segment without options.
+    pub(super) fn headers(&self) -> u16 {
+        if self.endpoint.is_ipv4() {
+            TCP_IPV4_HEADERS
+        } else {
+            TCP_IPV6_HEADERS
+        }
+    }
+
+    pub(super) fn ethertype(&self) -> EthernetProtocol {
+        if self.endpoint.is_ipv4() {
+            EthernetProtocol::Ipv4
+        } else {
+            EthernetProtocol::Ipv6
+        }
+    }
 }
 
 /// One flow.
@@ -342,7 +361,10 @@ impl TimeWait {
 }
 
 /// Bytes of an IPv4 and a TCP header without options.
-pub(super) const TCP_IPV4_HEADERS: u16 = 40;
+const TCP_IPV4_HEADERS: u16 = 40;
+
+/// The same of IPv6.
+const TCP_IPV6_HEADERS: u16 = 60;
 
 /// The wire to a container is a bridge on this machine: nothing that is older than this still travels on it, and a
 /// container that missed our last ACK sends its FIN again after 0.2, 0.4, 0.8, 1.6 and 3.2 seconds (Linux), well within.

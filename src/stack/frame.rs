@@ -1,4 +1,5 @@
-//! Views of frames: every length and field is checked here, once, before the rest of the stack reads a byte.
+//! Views of frames: every length and field is checked here, once, before the rest of the stack reads a byte. The headers
+//! of IPv6 have a file of their own, `ipv6`.
 //!
 //! Over `smoltcp::wire`, whose accessors panic on short buffers; what comes out of this module cannot be short. Fragments
 //! are turned away (reassembly is not built), IP options are skipped, as by a router that knows none.
@@ -24,24 +25,35 @@ pub(super) const IPV4_HEADER: usize = 20;
 /// Bytes that a frame may have: more does not fit the offload of any kernel.
 pub(super) const MAX_FRAME: usize = 65_535;
 
-/// A valid IPv4 packet on its way from a container.
+/// A valid IP packet on its way from a container.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packet<'f> {
     /// The sender's hardware address.
     pub(super) mac: EthernetAddress,
-    pub(super) source: Ipv4Addr,
-    pub(super) target: Ipv4Addr,
+    pub(super) source: IpAddr,
+    /// Of the same family.
+    pub(super) target: IpAddr,
+    /// What it carries.
     pub(super) protocol: IpProtocol,
     pub(super) time_to_live: u8,
     /// The packet, from the first byte of its IP header to the last of its payload.
     pub(super) bytes: &'f [u8],
-    /// Bytes of the IP header with its options.
+    /// Bytes of the IP header with its options or extension headers.
     pub(super) header: usize,
 }
 
 impl<'f> Packet<'f> {
     /// Checks the IP header of `frame`.
     pub(super) fn parse(frame: &EthernetFrame<&'f [u8]>) -> Result<Self, Discard> {
+        match frame.ethertype() {
+            EthernetProtocol::Ipv4 => Self::parse_v4(frame),
+            EthernetProtocol::Ipv6 => Self::parse_v6(frame),
+            EthernetProtocol::Arp | EthernetProtocol::Unknown(_) => Err(Discard::EtherType),
+        }
+    }
+
+    /// Checks the IPv4 header of `frame`.
+    pub(super) fn parse_v4(frame: &EthernetFrame<&'f [u8]>) -> Result<Self, Discard> {
         let packet = Ipv4Packet::new_checked(frame.payload()).map_err(|_| Discard::Truncated)?;
         if packet.version() != 4 {
             return Err(Discard::Malformed);
@@ -57,8 +69,8 @@ impl<'f> Packet<'f> {
         }
         Ok(Self {
             mac: frame.src_addr(),
-            source: packet.src_addr(),
-            target: packet.dst_addr(),
+            source: packet.src_addr().into(),
+            target: packet.dst_addr().into(),
             protocol: packet.next_header(),
             time_to_live: packet.hop_limit(),
             header: packet.header_len().into(),
@@ -154,14 +166,6 @@ impl Ipv4Header {
             packet.set_frag_offset(fragment.offset);
             packet.fill_checksum();
         }
-    }
-}
-
-/// The IPv4 address in `address`, if it is one or carries one.
-pub(super) fn ipv4_of(address: IpAddr) -> Option<Ipv4Addr> {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => Some(v4),
-        IpAddr::V6(_) => None,
     }
 }
 

@@ -18,9 +18,10 @@
 //!   are kept from it.
 
 use smoltcp::socket::tcp::State;
-use smoltcp::wire::{Ipv4Packet, TcpPacket};
+use smoltcp::wire::TcpPacket;
 
 use super::frame::Packet;
+use super::ipv6::fix_length;
 use super::segment::{Segment, before, wire_number};
 use super::tcp::Connection;
 
@@ -67,7 +68,7 @@ impl Amendment {
             segment.set_seq_number(wire_number(seq));
             let headers = packet.header + usize::from(segment.header_len());
             copy.truncate(headers);
-            Ipv4Packet::new_unchecked(&mut copy[..]).set_total_len(u16::try_from(headers).unwrap_or(u16::MAX));
+            fix_length(copy);
         }
     }
 }

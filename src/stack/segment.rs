@@ -3,17 +3,17 @@
 //! It writes those that need no connection: resets (RFC 9293 section 3.10.7.1), the answer to a refused SYN and the
 //! last ACK of a connection in TIME-WAIT. Everything else is smoltcp's.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    EthernetAddress, EthernetProtocol, IpAddress, IpProtocol, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
-};
+use smoltcp::wire::{EthernetAddress, IpAddress, IpProtocol, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
 
 use super::Offload;
 use super::control::Control;
+use super::ends::Ends;
 use super::flow::Tuple;
-use super::frame::{ETHERNET_HEADER, IPV4_HEADER, Ipv4Header, ipv4_of, write_ethernet};
+use super::frame::{ETHERNET_HEADER, write_ethernet};
+use super::ipv6::IPV6_HEADER;
 
 /// What the sequence checks need to know of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -102,45 +102,27 @@ impl Reply {
         mac: EthernetAddress,
         tuple: &Tuple,
     ) -> bool {
-        let (Some(source), Some(target)) = (ipv4_of(tuple.our.ip()), ipv4_of(tuple.endpoint.ip())) else {
+        let Some(ends) = Ends::new(tuple.our.ip(), tuple.endpoint.ip()) else {
             return false;
         };
         let repr = self.repr(tuple);
-        let len = ETHERNET_HEADER + IPV4_HEADER + repr.buffer_len();
+        let len = ETHERNET_HEADER + ends.header() + repr.buffer_len();
         control.push(Offload::default(), len, |out| {
-            write_ethernet(out, gateway, mac, EthernetProtocol::Ipv4);
-            let packet = &mut out[ETHERNET_HEADER..];
-            let payload_len = repr.buffer_len();
-            Ipv4Header {
-                source,
-                target,
-                protocol: IpProtocol::Tcp,
-                payload_len,
-                fragment: None,
-            }
-            .write(packet);
-            emit(&repr, &mut packet[IPV4_HEADER..], source, target);
+            write_ethernet(out, gateway, mac, ends.ethertype());
+            emit(&repr, ends, &mut out[ETHERNET_HEADER..]);
         })
     }
 
-    /// The packet as if it came from the endpoint, to be shown to the flow's own interface.
-    pub(super) fn write_from_endpoint(self, tuple: &Tuple, out: &mut [u8; BARE_PACKET]) -> Option<()> {
-        let (source, target) = (ipv4_of(tuple.endpoint.ip())?, ipv4_of(tuple.our.ip())?);
+    /// The packet as if it came from the endpoint, to be shown to the flow's own interface; as much of `out` as it takes.
+    pub(super) fn write_from_endpoint<'o>(self, tuple: &Tuple, out: &'o mut [u8; BARE_PACKET]) -> Option<&'o [u8]> {
+        let ends = Ends::new(tuple.endpoint.ip(), tuple.our.ip())?;
         let repr = self.repr(&Tuple {
             endpoint: tuple.our,
             our: tuple.endpoint,
         });
-        let payload_len = repr.buffer_len();
-        Ipv4Header {
-            source,
-            target,
-            protocol: IpProtocol::Tcp,
-            payload_len,
-            fragment: None,
-        }
-        .write(out);
-        emit(&repr, &mut out[IPV4_HEADER..], source, target);
-        Some(())
+        let packet = &mut out[..ends.header() + repr.buffer_len()];
+        emit(&repr, ends, packet);
+        Some(packet)
     }
 
     fn repr(self, tuple: &Tuple) -> TcpRepr<'static> {
@@ -161,8 +143,8 @@ impl Reply {
     }
 }
 
-/// Bytes of an IPv4 packet that holds a TCP header and nothing else.
-pub(super) const BARE_PACKET: usize = IPV4_HEADER + smoltcp::wire::TCP_HEADER_LEN;
+/// Bytes of the largest packet that holds a TCP header and nothing else.
+pub(super) const BARE_PACKET: usize = IPV6_HEADER + smoltcp::wire::TCP_HEADER_LEN;
 
 /// `a` comes before `b` on the circle of sequence numbers (RFC 9293 section 3.4).
 pub(super) fn before(a: u32, b: u32) -> bool {
@@ -184,12 +166,13 @@ pub(super) fn wire_number(seq: u32) -> TcpSeqNumber {
     TcpSeqNumber(seq.cast_signed())
 }
 
-fn emit(repr: &TcpRepr<'_>, out: &mut [u8], source: Ipv4Addr, target: Ipv4Addr) {
-    let mut packet = TcpPacket::new_unchecked(out);
-    repr.emit(
-        &mut packet,
-        &source.into(),
-        &target.into(),
-        &ChecksumCapabilities::default(),
-    );
+/// Writes the packet from its IP header on.
+fn emit(repr: &TcpRepr<'_>, ends: Ends, out: &mut [u8]) {
+    ends.write(out, IpProtocol::Tcp, repr.buffer_len(), None);
+    let mut packet = TcpPacket::new_unchecked(&mut out[ends.header()..]);
+    let (source, target): (IpAddress, IpAddress) = match ends {
+        Ends::V4 { source, target } => (source.into(), target.into()),
+        Ends::V6 { source, target } => (source.into(), target.into()),
+    };
+    repr.emit(&mut packet, &source, &target, &ChecksumCapabilities::default());
 }

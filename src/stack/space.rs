@@ -2,8 +2,10 @@
 //!
 //! smoltcp keeps these numbers to itself; the guard in front of it and the segments written without it need them.
 
-use smoltcp::wire::{Ipv4Packet, TcpPacket};
+use smoltcp::wire::TcpPacket;
 
+use super::frame::IPV4_HEADER;
+use super::ipv6::{IPV6_HEADER, is_ipv6};
 use super::segment::{Segment, before};
 
 /// Both directions.
@@ -64,12 +66,11 @@ impl Space {
         before(next, self.furthest)
     }
 
-    /// Reads an IPv4 packet of smoltcp's.
+    /// Reads an IP packet of smoltcp's, which has neither options nor extension headers.
     pub(super) fn note_sent(&mut self, packet: &[u8]) {
-        let Ok(packet) = Ipv4Packet::new_checked(packet) else {
-            return;
-        };
-        let Ok(segment) = TcpPacket::new_checked(packet.payload()) else {
+        let header = if is_ipv6(packet) { IPV6_HEADER } else { IPV4_HEADER };
+        let payload = packet.get(header..).unwrap_or_default();
+        let Ok(segment) = TcpPacket::new_checked(payload) else {
             return;
         };
         let sent = Segment::of(&segment);

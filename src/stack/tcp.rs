@@ -19,8 +19,8 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr, TcpControl};
 
 use super::device::{Abilities, Emitted, OnePacket};
-use super::flow::{Held, LastAck, TCP_IPV4_HEADERS, Tuple};
-use super::frame::IPV4_HEADER;
+use super::flow::{Held, LastAck, Tuple};
+use super::ipv6::IPV6_HEADER;
 use super::rings::{RingedSocket, Sockets};
 use super::segment::{BARE_PACKET, Reply, Segment, wire_endpoint};
 use super::space::Space;
@@ -162,7 +162,7 @@ impl Connection {
     fn choose_ack_delay(&mut self, segment: &Segment) {
         let owes_one = self.space.last_ack != self.next_expected();
         if !owes_one {
-            let full = u32::from(self.abilities.mtu) - u32::from(TCP_IPV4_HEADERS);
+            let full = u32::from(self.abilities.mtu.saturating_sub(self.tuple.headers()));
             self.ack_waits = self.space.answered && (1..full).contains(&segment.len);
         }
         let delay = self.ack_waits.then_some(ACK_DELAY);
@@ -179,8 +179,8 @@ impl Connection {
             ack: Some(self.space.sent.wrapping_add(NEVER_SENT)),
             window: 0,
         };
-        provocation.write_from_endpoint(&self.tuple, &mut packet)?;
-        let mut wire = OnePacket::new(self.abilities, Some(&packet), reply);
+        let packet = provocation.write_from_endpoint(&self.tuple, &mut packet)?;
+        let mut wire = OnePacket::new(self.abilities, Some(packet), reply);
         self.interface.poll_ingress_single(now, &mut wire, &mut self.socket.set);
         let emitted = wire.emitted()?;
         self.space.note_sent(&reply[..emitted.len]);
@@ -225,9 +225,9 @@ impl Connection {
             window: 0,
         };
         let mut packet = [0; BARE_PACKET];
-        if acknowledgement.write_from_endpoint(&self.tuple, &mut packet).is_some() {
+        if let Some(packet) = acknowledgement.write_from_endpoint(&self.tuple, &mut packet) {
             let mut nothing = [0; REPLY_ROOM];
-            let mut wire = OnePacket::new(self.abilities, Some(&packet), &mut nothing);
+            let mut wire = OnePacket::new(self.abilities, Some(packet), &mut nothing);
             self.interface.poll_ingress_single(now, &mut wire, &mut self.socket.set);
         }
     }
@@ -441,7 +441,7 @@ pub(super) struct Taken {
 }
 
 /// Bytes for an immediate answer of smoltcp's: headers with the largest set of options, never payload.
-pub(super) const REPLY_ROOM: usize = IPV4_HEADER + 60;
+pub(super) const REPLY_ROOM: usize = IPV6_HEADER + 60;
 
 /// Farther ahead than any ring reaches, and still ahead on the circle of sequence numbers.
 const NEVER_SENT: u32 = 1 << 30;

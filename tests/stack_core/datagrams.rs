@@ -649,7 +649,7 @@ fn datagrams_of_one_size_travel_as_a_superframe() {
     let mut net = Net::with(|config| config.uplink = OFFLOADING);
     let mapping = send(&mut net, own(5000), outside(1));
     let segment = NonZeroU16::new(1400).unwrap();
-    let fitting = net.engine.datagrams_per_frame(segment);
+    let fitting = net.engine.datagrams_per_frame(FROM_V4, segment);
     assert_eq!(fitting, 46, "as many as stay below 65,536 bytes with all headers");
     let payload = vec![7; fitting * 1400 - 100];
     let from = outside(1).into();
@@ -698,11 +698,20 @@ fn datagrams_of_one_size_travel_as_a_superframe() {
 #[test]
 fn what_would_be_cut_or_not_taken_apart_goes_one_by_one() {
     let net = Net::with(|config| config.uplink = OFFLOADING);
-    assert_eq!(net.engine.datagrams_per_frame(NonZeroU16::new(1472).unwrap()), 44);
-    assert_eq!(net.engine.datagrams_per_frame(NonZeroU16::new(1473).unwrap()), 1);
-    assert_eq!(net.engine.datagrams_per_frame(NonZeroU16::new(1).unwrap()), 64);
+    assert_eq!(
+        net.engine.datagrams_per_frame(FROM_V4, NonZeroU16::new(1472).unwrap()),
+        44
+    );
+    assert_eq!(
+        net.engine.datagrams_per_frame(FROM_V4, NonZeroU16::new(1473).unwrap()),
+        1
+    );
+    assert_eq!(net.engine.datagrams_per_frame(FROM_V4, NonZeroU16::new(1).unwrap()), 64);
     let net = Net::new();
-    assert_eq!(net.engine.datagrams_per_frame(NonZeroU16::new(1400).unwrap()), 1);
+    assert_eq!(
+        net.engine.datagrams_per_frame(FROM_V4, NonZeroU16::new(1400).unwrap()),
+        1
+    );
 }
 
 /// What the kernel does with a partial checksum.
@@ -772,3 +781,6 @@ fn the_gateway_answers_pings_itself() {
     net.send(&ping("224.0.0.1".parse().unwrap(), 1, 1, b""));
     assert!(net.frames().is_empty());
 }
+
+/// A sender of IPv4.
+const FROM_V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(OUTSIDE), 53);

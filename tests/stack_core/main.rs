@@ -14,6 +14,7 @@ mod datagrams;
 mod guarding;
 mod handshake;
 mod hostile;
+mod ipv6;
 mod limits;
 mod neighbours;
 mod net;

@@ -291,7 +291,7 @@ fn hand_on(batch: &mut Batch, engine: &mut Engine, deliver: &mut impl FnMut(&mut
         let (mut len, mut segment) = (first.len, first.segment);
         let size = u16::try_from(first.len).ok().and_then(NonZeroU16::new);
         if let (None, Some(size)) = (segment, size) {
-            let room = first.len * engine.datagrams_per_frame(size);
+            let room = first.len * engine.datagrams_per_frame(first.from, size);
             while let Some(other) = batch.messages().get(next).copied()
                 && (other.from, other.segment) == (first.from, None)
                 && (1..=first.len).contains(&other.len)
@@ -308,7 +308,7 @@ fn hand_on(batch: &mut Batch, engine: &mut Engine, deliver: &mut impl FnMut(&mut
         match segment {
             None => deliver(engine, first.from, Payload::one(payload)),
             Some(size) => {
-                let frame = usize::from(size.get()) * engine.datagrams_per_frame(size);
+                let frame = usize::from(size.get()) * engine.datagrams_per_frame(first.from, size);
                 for bytes in payload.chunks(frame) {
                     deliver(engine, first.from, Payload { bytes, segment });
                 }

@@ -11,8 +11,9 @@ use crate::policy::EchoLead;
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
 use crate::stack::datagram::Datagram;
-use crate::stack::frame::{Packet, ipv4_of, must_verify};
+use crate::stack::frame::{Packet, must_verify};
 use crate::stack::icmp::IcmpError;
+use crate::stack::icmpv6;
 use crate::stack::ledger::Kind;
 use crate::stack::timer::Deadline;
 use crate::stack::types::{Action, EchoId, Passage, Transmit};
@@ -31,7 +32,7 @@ impl Engine {
         let key = self.echoes.get_mut(id).map(|entry| entry.key);
         let transmit = key.and_then(|(container, ident)| {
             let link = self.link_to(container)?;
-            let reply = Datagram::echo_reply(ipv4_of(from)?, ipv4_of(container)?, ident, sequence, payload)?;
+            let reply = Datagram::echo_reply(from, container, ident, sequence, payload)?;
             reply.write(link, &mut self.control, out)
         });
         self.count_delivery(transmit, Discard::Filtered)
@@ -50,11 +51,46 @@ impl Engine {
         if message.msg_type() != Icmpv4Message::EchoRequest || message.msg_code() != 0 {
             return Err(Discard::Icmp);
         }
-        match self.config.policy.lead_echo(packet.target.into()) {
-            EchoLead::Gateway => self.answer_echo(packet, &message),
-            EchoLead::Host(target) => self.pass_echo(now, packet, &message, target),
+        let echo = Echo {
+            ident: message.echo_ident(),
+            sequence: message.echo_seq_no(),
+            payload: message.data(),
+        };
+        self.lead_echo(now, packet, echo)
+    }
+
+    /// The same of IPv6; neighbour discovery went another way.
+    pub(super) fn receive_icmpv6<'f>(
+        &mut self,
+        now: Instant,
+        offload: Offload,
+        packet: &Packet<'f>,
+    ) -> Result<Passage<'f>, Discard> {
+        let message = packet.payload();
+        let Some((&[kind, code, _, _, id_high, id_low, seq_high, seq_low], payload)) = message.split_first_chunk()
+        else {
+            return Err(Discard::Truncated);
+        };
+        if must_verify(offload) && !icmpv6::has_good_checksum(packet) {
+            return Err(Discard::Checksum);
+        }
+        if (kind, code) != (icmpv6::ECHO_REQUEST, 0) {
+            return Err(Discard::Icmp);
+        }
+        let echo = Echo {
+            ident: u16::from_be_bytes([id_high, id_low]),
+            sequence: u16::from_be_bytes([seq_high, seq_low]),
+            payload,
+        };
+        self.lead_echo(now, packet, echo)
+    }
+
+    fn lead_echo<'f>(&mut self, now: Instant, packet: &Packet<'f>, echo: Echo<'f>) -> Result<Passage<'f>, Discard> {
+        match self.config.policy.lead_echo(packet.target) {
+            EchoLead::Gateway => self.answer_echo(packet, echo),
+            EchoLead::Host(target) => self.pass_echo(now, packet, echo, target),
             EchoLead::Prohibited => {
-                self.report(now, IcmpError::Prohibited, packet.source.into(), packet.bytes);
+                self.report(now, IcmpError::Prohibited, packet.source, packet.bytes);
                 Err(Discard::Refused)
             }
             EchoLead::Nowhere => Err(Discard::Nowhere),
@@ -64,10 +100,13 @@ impl Engine {
     fn answer_echo<'f>(
         &mut self,
         packet: &Packet<'f>,
-        message: &Icmpv4Packet<&'f [u8]>,
+        Echo {
+            ident,
+            sequence,
+            payload,
+        }: Echo<'f>,
     ) -> Result<Passage<'f>, Discard> {
-        let (ident, sequence, payload) = (message.echo_ident(), message.echo_seq_no(), message.data());
-        let link = self.link_to(packet.source.into()).ok_or(Discard::Spoofed)?;
+        let link = self.link(packet.mac).ok_or(Discard::Spoofed)?;
         let reply =
             Datagram::echo_reply(packet.target, packet.source, ident, sequence, payload).ok_or(Discard::Malformed)?;
         let queued = reply.queue(link, &mut self.control);
@@ -78,17 +117,17 @@ impl Engine {
         &mut self,
         now: Instant,
         packet: &Packet<'f>,
-        message: &Icmpv4Packet<&'f [u8]>,
+        message: Echo<'f>,
         target: IpAddr,
     ) -> Result<Passage<'f>, Discard> {
         let echo = self
-            .echo_mapping(now, packet.source.into(), message.echo_ident())
+            .echo_mapping(now, packet.source, message.ident)
             .ok_or(Discard::Full)?;
         Ok(Passage::Echo {
             echo,
             target,
-            sequence: message.echo_seq_no(),
-            payload: message.data(),
+            sequence: message.sequence,
+            payload: message.payload,
         })
     }
 
@@ -131,6 +170,14 @@ impl Engine {
             self.actions.push_back(Action::CloseEcho { echo });
         }
     }
+}
+
+/// What an echo request of either family says.
+#[derive(Debug, Clone, Copy)]
+struct Echo<'f> {
+    ident: u16,
+    sequence: u16,
+    payload: &'f [u8],
 }
 
 /// RFC 5508 REQ-2: no less than 60 seconds.

@@ -9,7 +9,7 @@ use smoltcp::time::Instant;
 use super::Engine;
 use super::udp::canonical;
 use crate::stack::directory::Key;
-use crate::stack::flow::{Flow, Phase, Places, TCP_IPV4_HEADERS, Tuple};
+use crate::stack::flow::{Flow, Phase, Places, Tuple};
 use crate::stack::icmp::IcmpError;
 use crate::stack::tcp::Connection;
 use crate::stack::types::{Closing, FlowId, Refusal, Unreachable};
@@ -27,7 +27,7 @@ impl Engine {
             endpoint: container,
             our,
         };
-        let set_up = self.set_up(self.config.mtu.saturating_sub(TCP_IPV4_HEADERS));
+        let set_up = self.set_up(self.config.mtu.saturating_sub(tuple.headers()));
         let mut connection = Connection::new(now, &tuple, set_up.ok_or(Refusal::NoMemory)?);
         if !connection.call() {
             self.sockets.put_back(connection.into_socket());

@@ -12,6 +12,8 @@
 mod arp;
 mod echo;
 mod host;
+mod ipv6;
+mod neighbours;
 mod room;
 mod segments;
 mod turns;
@@ -22,7 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ahash::RandomState;
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol, Ipv6Cidr};
+use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv6Cidr};
 
 use crate::stack::Offload;
 use crate::stack::associations::Associations;
@@ -34,6 +36,7 @@ use crate::stack::directory::Directory;
 use crate::stack::flow::{Flows, TimeWait};
 use crate::stack::frame::{MAX_FRAME, Packet, ethernet};
 use crate::stack::icmp::{IcmpError, Way, may_be_reported};
+use crate::stack::icmpv6;
 use crate::stack::ledger::{Kind, Ledger};
 use crate::stack::random::Random;
 use crate::stack::rings::{RingMemory, Sockets};
@@ -64,6 +67,8 @@ pub struct Engine {
     random: Random,
     /// A copy of the one segment that is amended.
     scratch: Vec<u8>,
+    /// A copy of the one segment whose extension headers are taken off.
+    plain: Vec<u8>,
 }
 
 impl Engine {
@@ -100,6 +105,7 @@ impl Engine {
             timers: Timers::default(),
             counters: Counters::default(),
             scratch: Vec::new(),
+            plain: Vec::new(),
             directory,
             random,
             ledger,
@@ -151,7 +157,7 @@ impl Engine {
     pub fn reject_frame(&mut self, now: Instant, frame: &[u8], why: Unreachable) {
         let packet = ethernet(frame).and_then(|frame| Packet::parse(&frame));
         if let (Ok(packet), Some(error)) = (packet, IcmpError::for_unreachable(why)) {
-            self.report(now, error, packet.source.into(), packet.bytes);
+            self.report(now, error, packet.source, packet.bytes);
         }
     }
 
@@ -205,7 +211,7 @@ impl Engine {
         match frame.ethertype() {
             EthernetProtocol::Arp => self.receive_arp(&frame).map(|()| Passage::Done),
             EthernetProtocol::Ipv4 => self.receive_ipv4(now, offload, &frame),
-            EthernetProtocol::Ipv6 => Err(Discard::Ipv6),
+            EthernetProtocol::Ipv6 => self.receive_ipv6(now, offload, &frame),
             EthernetProtocol::Unknown(_) => Err(Discard::EtherType),
         }
     }
@@ -220,10 +226,10 @@ impl Engine {
         if frame.dst_addr() != self.config.gateway_mac {
             return Err(Discard::NotForUs);
         }
-        let packet = Packet::parse(frame)?;
-        self.containers.check_source(packet.mac, packet.source.into())?;
-        if packet.time_to_live == 1 && packet.target != self.config.policy.gateway() {
-            self.report(now, IcmpError::TimeExceeded, packet.source.into(), packet.bytes);
+        let packet = Packet::parse_v4(frame)?;
+        self.containers.check_source(packet.mac, packet.source)?;
+        if packet.time_to_live == 1 && !self.config.policy.is_gateway(packet.target) {
+            self.report(now, IcmpError::TimeExceeded, packet.source, packet.bytes);
             return Err(Discard::TimeToLive);
         }
         match packet.protocol {
@@ -245,16 +251,39 @@ impl Engine {
 
     /// Tells the container at `source` what became of its packet, if it may be told and was not told too often.
     fn report(&mut self, now: Instant, error: IcmpError, source: IpAddr, packet: &[u8]) {
-        let (gateway_mac, gateway) = (self.config.gateway_mac, self.config.policy.gateway());
-        let Some(container) = self.containers.get_mut(source).filter(|_| may_be_reported(packet)) else {
+        let gateway_mac = self.config.gateway_mac;
+        let reportable = match source {
+            IpAddr::V4(_) => may_be_reported(packet),
+            IpAddr::V6(_) => icmpv6::may_be_reported(packet),
+        };
+        let gateway = self.config.policy.gateway_beside(source).filter(|_| reportable);
+        let (Some(gateway), Some(container)) = (gateway, self.containers.get_mut(source)) else {
             return;
         };
-        let way = Way {
-            gateway_mac,
-            gateway,
-            mac: container.mac,
-        };
-        if container.errors.take(now) && error.send(&mut self.control, way, packet) {
+        let mac = container.mac;
+        let sent = container.errors.take(now)
+            && match gateway {
+                IpAddr::V4(gateway) => error.send(
+                    &mut self.control,
+                    Way {
+                        gateway_mac,
+                        gateway,
+                        mac,
+                    },
+                    packet,
+                ),
+                IpAddr::V6(gateway) => icmpv6::send(
+                    error,
+                    &mut self.control,
+                    icmpv6::Way {
+                        gateway_mac,
+                        gateway,
+                        mac,
+                    },
+                    packet,
+                ),
+            };
+        if sent {
             self.counters.icmp_errors += 1;
         } else {
             self.counters.icmp_suppressed += 1;
@@ -263,12 +292,17 @@ impl Engine {
 
     /// The way to the container at `address`.
     fn link_to(&mut self, address: IpAddr) -> Option<Link> {
-        let container = self.containers.get(address)?;
+        let mac = self.containers.get(address)?.mac;
+        self.link(mac)
+    }
+
+    /// The way to the interface `mac`.
+    fn link(&mut self, mac: EthernetAddress) -> Option<Link> {
         let id = u16::try_from(self.random.draw() & 0xffff).ok()?;
         let (gateway, checksum) = (self.config.gateway_mac, self.config.uplink.checksum);
         Some(Link {
             gateway,
-            mac: container.mac,
+            mac,
             mtu: self.config.mtu,
             checksum,
             id,

@@ -4,10 +4,10 @@
 //! the flow is settled. A bare SYN that finds no flow is held and asks the shell to connect; anything else that finds none
 //! is reset, as RFC 9293 section 3.10.7.1 has it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{EthernetProtocol, Ipv4Packet, TcpControl, TcpPacket};
+use smoltcp::wire::{TcpControl, TcpPacket};
 
 use super::Engine;
 use crate::policy::Lead;
@@ -15,28 +15,29 @@ use crate::stack::Offload;
 use crate::stack::counters::Discard;
 use crate::stack::device::Emitted;
 use crate::stack::directory::Key;
-use crate::stack::flow::{Flow, Held, Phase, Places, TCP_IPV4_HEADERS, Tuple};
-use crate::stack::frame::{ETHERNET_HEADER, Packet, write_ethernet};
+use crate::stack::flow::{Flow, Held, Phase, Places, Tuple};
+use crate::stack::frame::{ETHERNET_HEADER, IPV4_HEADER, Packet, write_ethernet};
 use crate::stack::guard::Verdict;
 use crate::stack::icmp::IcmpError;
+use crate::stack::ipv6::{IPV6_HEADER, fix_length};
 use crate::stack::segment::{Reply, Segment};
 use crate::stack::tcp::REPLY_ROOM;
 use crate::stack::timer::Deadline;
 use crate::stack::types::{Action, Closing, FlowId, Passage, Target};
 
 impl Engine {
-    pub(super) fn receive_tcp<'f>(
+    pub(super) fn receive_tcp(
         &mut self,
         now: Instant,
         offload: Offload,
-        packet: &Packet<'f>,
-    ) -> Result<Passage<'f>, Discard> {
+        packet: &Packet<'_>,
+    ) -> Result<Passage<'static>, Discard> {
         let view = packet.tcp(offload)?;
         let segment = Segment::of(&view);
-        let endpoint = SocketAddr::new(packet.source.into(), view.src_port());
+        let endpoint = SocketAddr::new(packet.source, view.src_port());
         let tuple = Tuple {
             endpoint,
-            our: SocketAddr::new(packet.target.into(), view.dst_port()),
+            our: SocketAddr::new(packet.target, view.dst_port()),
         };
         if let Some(id) = self.flows.find(&tuple) {
             self.continue_flow(now, id, &segment, packet, &view)?;
@@ -59,7 +60,8 @@ impl Engine {
     }
 
     fn refuse_segment(&mut self, tuple: &Tuple, segment: &Segment, packet: &Packet<'_>) {
-        let unicast = !packet.target.is_multicast() && !packet.target.is_broadcast();
+        let broadcast = packet.target == IpAddr::V4(Ipv4Addr::BROADCAST);
+        let unicast = !packet.target.is_multicast() && !broadcast;
         if let Some(reset) = segment.refusal().filter(|_| unicast) {
             reset.send(&mut self.control, self.config.gateway_mac, packet.mac, tuple);
         }
@@ -81,13 +83,13 @@ impl Engine {
                 return Err(Discard::Refused);
             }
             Lead::Prohibited => {
-                self.report(now, IcmpError::Prohibited, packet.source.into(), packet.bytes);
+                self.report(now, IcmpError::Prohibited, packet.source, packet.bytes);
                 return Err(Discard::Refused);
             }
             Lead::Nowhere => return Err(Discard::Nowhere),
         };
         let held = self.hold(now, segment, packet, view)?;
-        let container = packet.source.into();
+        let container = packet.source;
         if !self.has_room(now, container) {
             self.refuse_segment(&tuple, segment, packet);
             return Err(Discard::Full);
@@ -120,10 +122,13 @@ impl Engine {
         let headers = packet.header + usize::from(view.header_len());
         let mut syn: Box<[u8]> = packet.bytes[..headers].into();
         // Data that came along is not kept: the length says so, and the container sends it again.
-        let mut header = Ipv4Packet::new_unchecked(&mut syn[..]);
-        header.set_total_len(u16::try_from(headers).unwrap_or(u16::MAX));
-        header.fill_checksum();
-        let ours = self.config.mtu.saturating_sub(TCP_IPV4_HEADERS);
+        fix_length(&mut syn);
+        let ip = u16::try_from(if packet.source.is_ipv4() {
+            IPV4_HEADER
+        } else {
+            IPV6_HEADER
+        });
+        let ours = self.config.mtu.saturating_sub(ip.unwrap_or(0) + TCP_HEADER);
         let theirs = segment
             .mss
             .filter(|mss| *mss != 0)
@@ -209,14 +214,14 @@ impl Engine {
 
     /// smoltcp answers some segments at once, always without payload.
     fn queue_reply(&mut self, id: FlowId, packet: &[u8]) {
-        let Some(Flow { mac, .. }) = self.flows.get_mut(id) else {
+        let Some(Flow { mac, tuple, .. }) = self.flows.get_mut(id) else {
             return;
         };
         let (gateway, mac, uplink) = (self.config.gateway_mac, *mac, self.config.uplink);
         let mut frame = [0; ETHERNET_HEADER + REPLY_ROOM];
         let frame = &mut frame[..ETHERNET_HEADER + packet.len()];
         frame[ETHERNET_HEADER..].copy_from_slice(packet);
-        write_ethernet(frame, gateway, mac, EthernetProtocol::Ipv4);
+        write_ethernet(frame, gateway, mac, tuple.ethertype());
         let emitted = Emitted {
             len: packet.len(),
             segment: None,
@@ -252,6 +257,9 @@ impl Engine {
 
 /// RFC 9293 section 3.7.1: what is assumed without the option.
 const DEFAULT_MSS: u16 = 536;
+
+/// Bytes of a TCP header without options.
+const TCP_HEADER: u16 = 20;
 
 /// What smoltcp takes at least, like Linux (TCP_MIN_SND_MSS).
 const SMALLEST_MSS: u16 = 48;

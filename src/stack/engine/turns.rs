@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use smoltcp::socket::tcp::State;
 use smoltcp::time::Instant;
-use smoltcp::wire::{EthernetProtocol, TcpControl};
+use smoltcp::wire::TcpControl;
 
 use super::Engine;
 use crate::stack::device::Abilities;
@@ -45,7 +45,7 @@ impl Engine {
         };
         flow.queued = true;
         self.ready.push_back(id);
-        write_ethernet(out, self.config.gateway_mac, flow.mac, EthernetProtocol::Ipv4);
+        write_ethernet(out, self.config.gateway_mac, flow.mac, flow.tuple.ethertype());
         let len = ETHERNET_HEADER + emitted.len;
         Some(Transmit {
             offload: emitted.seal(&mut out[..len], self.config.uplink),

@@ -4,7 +4,7 @@
 //! published port, which goes back through that port's listener; or the use of the mapping of its endpoint. The shell
 //! brings datagrams of the host in with the `deliver_` functions, each of which writes one frame at once.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use smoltcp::time::Instant;
@@ -12,10 +12,11 @@ use smoltcp::time::Instant;
 use super::Engine;
 use crate::policy::{DNS_PORT, Lead};
 use crate::stack::counters::Discard;
-use crate::stack::datagram::{Datagram, UDP_HEADER, UDP_HEADERS};
+use crate::stack::datagram::{Datagram, UDP_HEADER};
 use crate::stack::directory::{Key, ShardId};
-use crate::stack::frame::{IPV4_HEADER, Packet, ipv4_of};
+use crate::stack::frame::{ETHERNET_HEADER, IPV4_HEADER, Packet};
 use crate::stack::icmp::IcmpError;
+use crate::stack::ipv6::IPV6_HEADER;
 use crate::stack::ledger::Kind;
 use crate::stack::timer::Deadline;
 use crate::stack::types::{Action, ClientSocket, EchoId, MappingId, Passage, Payload, PublishId, Transmit};
@@ -23,15 +24,21 @@ use crate::stack::udp::{CLIENT_LIFETIME, Client, ClientKey, Mapping};
 use crate::stack::{GsoType, Offload};
 
 impl Engine {
-    /// How many datagrams of `segment` bytes one frame to a container may carry: one where they would have to be cut or the
+    /// How many datagrams of `segment` bytes from `from` one frame to a container may carry: one where they would have to be cut or the
     /// kernel does not take them apart.
-    pub fn datagrams_per_frame(&self, segment: NonZeroU16) -> usize {
+    pub fn datagrams_per_frame(&self, from: SocketAddr, segment: NonZeroU16) -> usize {
         let segment = usize::from(segment.get());
-        let cut = IPV4_HEADER + UDP_HEADER + segment > usize::from(self.config.mtu);
+        let header = if canonical(from).is_ipv4() {
+            IPV4_HEADER
+        } else {
+            IPV6_HEADER
+        };
+        let cut = header + UDP_HEADER + segment > usize::from(self.config.mtu);
         if cut || !self.config.uplink.uso || !self.config.uplink.checksum {
             return 1;
         }
-        (MAX_SUPERFRAME / segment).clamp(1, MAX_DATAGRAMS)
+        let room = MAX_SUPERFRAME - ETHERNET_HEADER - header - UDP_HEADER;
+        (room / segment).clamp(1, MAX_DATAGRAMS)
     }
 
     /// Writes what reached a mapping's socket: a datagram, or several of `segment` bytes as far as
@@ -79,8 +86,10 @@ impl Engine {
         payload: &[u8],
         out: &mut [u8],
     ) -> Option<Transmit> {
-        let resolver = SocketAddr::new(self.config.policy.gateway().into(), DNS_PORT);
-        let transmit = self.write_udp(resolver, client, Payload::one(payload), out);
+        let resolver = self.config.policy.gateway_beside(client.ip());
+        let transmit = resolver.and_then(|resolver| {
+            self.write_udp(SocketAddr::new(resolver, DNS_PORT), client, Payload::one(payload), out)
+        });
         self.count_delivery(transmit, Discard::Filtered)
     }
 
@@ -92,8 +101,8 @@ impl Engine {
     ) -> Result<Passage<'f>, Discard> {
         let datagram = packet.udp(offload)?;
         let segment = segment_of(offload)?;
-        let container = SocketAddr::new(packet.source.into(), datagram.src_port());
-        let shown = SocketAddr::new(packet.target.into(), datagram.dst_port());
+        let container = SocketAddr::new(packet.source, datagram.src_port());
+        let shown = SocketAddr::new(packet.target, datagram.dst_port());
         let payload = datagram.payload();
         if let Some((publish, target)) = self.published_client(now, container, shown) {
             let socket = ClientSocket::Published(publish);
@@ -146,7 +155,7 @@ impl Engine {
     }
 
     fn refuse_datagram(&mut self, now: Instant, packet: &Packet<'_>, error: IcmpError) -> Discard {
-        self.report(now, error, packet.source.into(), packet.bytes);
+        self.report(now, error, packet.source, packet.bytes);
         Discard::Refused
     }
 
@@ -252,7 +261,7 @@ impl Engine {
     fn stand_in_datagram(&mut self, client: Client) -> Option<SocketAddr> {
         let container = client.container;
         for shown in self.candidates(client.real, container) {
-            let resolver = shown == SocketAddr::new(self.config.policy.gateway().into(), DNS_PORT);
+            let resolver = self.config.policy.is_gateway(shown.ip()) && shown.port() == DNS_PORT;
             let key = ClientKey { container, shown };
             let taken = self.clients.find(&key).is_some() || self.directory.elsewhere(Key::Client(key)).is_some();
             if !resolver && !taken {
@@ -306,30 +315,34 @@ impl Engine {
         out: &mut [u8],
     ) -> Option<Transmit> {
         let link = self.link_to(target.ip())?;
-        let datagram = Datagram::udp(ipv4_endpoint(source)?, ipv4_endpoint(target)?, payload)?;
+        let datagram = Datagram::udp(source, target, payload)?;
         datagram.write(link, &mut self.control, out)
     }
 
     /// As whom a container may see a client of the host, best first: as itself; where that cannot be, because it is on
     /// the host's loopback or inside the subnet, or is taken, as the gateway with the same port, then with any port.
     pub(super) fn candidates(&mut self, client: SocketAddr, container: SocketAddr) -> Vec<SocketAddr> {
-        let gateway = self.config.policy.gateway();
+        let Some(gateway) = self.config.policy.gateway_beside(container.ip()) else {
+            return Vec::new();
+        };
         let mut candidates = Vec::with_capacity(2 + STAND_IN_TRIES);
         candidates.extend(Some(client).filter(|client| self.is_showable(*client)));
-        candidates.push(SocketAddr::new(gateway.into(), client.port()));
+        candidates.push(SocketAddr::new(gateway, client.port()));
         for _ in 0..STAND_IN_TRIES {
-            candidates.push(SocketAddr::new(gateway.into(), self.random.port()));
+            candidates.push(SocketAddr::new(gateway, self.random.port()));
         }
         candidates.retain(|shown| shown.port() != 0 && shown.is_ipv4() == container.is_ipv4());
         candidates
     }
 
     fn is_showable(&self, client: SocketAddr) -> bool {
-        let Some(address) = ipv4_of(client.ip()) else {
-            return false;
+        let address = client.ip();
+        let routable = !address.is_loopback() && !address.is_multicast() && !address.is_unspecified();
+        let of_family = match address {
+            IpAddr::V4(v4) => !v4.is_broadcast() && v4.octets()[0] != 0,
+            IpAddr::V6(v6) => !v6.is_unicast_link_local() && v6.to_ipv4_mapped().is_none(),
         };
-        let routable = !address.is_loopback() && !address.is_multicast() && !address.is_broadcast();
-        routable && address.octets()[0] != 0 && !self.config.policy.is_inside(address.into())
+        routable && of_family && !self.config.policy.is_inside(address)
     }
 }
 
@@ -342,11 +355,6 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn ipv4_endpoint(address: SocketAddr) -> Option<SocketAddrV4> {
-    let ip: Ipv4Addr = ipv4_of(address.ip())?;
-    Some(SocketAddrV4::new(ip, address.port()))
-}
-
 /// Bytes of one datagram if the frame holds several.
 fn segment_of(offload: Offload) -> Result<Option<NonZeroU16>, Discard> {
     match offload.gso {
@@ -356,9 +364,9 @@ fn segment_of(offload: Offload) -> Result<Option<NonZeroU16>, Discard> {
     }
 }
 
-/// Bytes of payload of a frame that stays below 65,536 with its Ethernet header: one byte more, and the kernel takes it
+/// Bytes of a frame that stays below 65,536 with its Ethernet header: one byte more, and the kernel takes it
 /// apart in software.
-const MAX_SUPERFRAME: usize = 65_535 - UDP_HEADERS as usize;
+const MAX_SUPERFRAME: usize = 65_535;
 
 /// UDP_MAX_SEGMENTS of linux/udp.h before Linux 6.9.
 const MAX_DATAGRAMS: usize = 64;
