@@ -39,9 +39,7 @@ impl Abilities {
         if self.uplink.checksum && self.uplink.tso4 {
             capabilities.segmentation.tcpv4 = NonZeroUsize::new(self.superpacket(IPV4_HEADER + TCP_HEADER_LEN));
         }
-        if self.uplink.checksum && self.uplink.tso6 {
-            capabilities.segmentation.tcpv6 = NonZeroUsize::new(self.superpacket(IPV6_HEADER + TCP_HEADER_LEN));
-        }
+        // None for IPv6: smoltcp 0.14 drops what is larger than the MTU on its way out (iface/interface/mod.rs).
         capabilities
     }
 
