@@ -85,6 +85,34 @@ fn containers_reach_each_other_unless_icc_is_off() {
 }
 
 #[test]
+fn ipv6_is_there_at_once_and_changes_for_nobody() {
+    unprivileged("ipv6_is_there_at_once_and_changes_for_nobody", || {
+        let (agent, _uplink) = network(true);
+        let mut near = Container::descendant(&agent);
+        // As on a host that has it switched off for what is new.
+        near.run("sysctl -w net.ipv6.conf.default.disable_ipv6=1");
+        agent.attach(&near.netns(), &interface6(2), false).unwrap();
+        let mut far = Container::sibling();
+        let end = agent.cable().unwrap();
+        let tap = join::make_interface(exe(), &far.netns(), &interface6(3), OffloadBits::ALL).unwrap();
+        let _cable = Cable::start(end.fd, tap, |_| {}).unwrap();
+        for (container, address) in [(&mut near, "fd00:9::2/64"), (&mut far, "fd00:9::3/64")] {
+            let addresses = container.run("ip -o -6 address show dev eth0");
+            assert!(addresses.contains(address), "{addresses}");
+            assert!(!addresses.contains("tentative"), "{addresses}");
+            let routes = container.run("ip -6 route show default");
+            assert!(routes.contains("default via fe80::1 dev eth0"), "{routes}");
+            for setting in ["accept_ra", "autoconf"] {
+                let value = container.run(&format!("cat /proc/sys/net/ipv6/conf/eth0/{setting}"));
+                assert_eq!(value, "0\n", "{setting}");
+            }
+        }
+        assert!(near.reaches(&mut far, "fd00:9::3"));
+        assert!(far.reaches(&mut near, "fd00:9::2"));
+    });
+}
+
+#[test]
 fn everything_goes_when_the_helper_dies() {
     unprivileged("everything_goes_when_the_helper_dies", || {
         let (agent, uplink) = network(true);
@@ -703,6 +731,14 @@ fn interface(host: u8) -> InterfaceSpec {
     }
 }
 
+/// The same with IPv6.
+fn interface6(host: u8) -> InterfaceSpec {
+    let mut both = interface(host);
+    both.addresses.push(format!("fd00:9::{host}/64").parse().unwrap());
+    both.gateways.push("fe80::1".parse().unwrap());
+    both
+}
+
 /// A process in namespaces of its own that runs shell lines; killed when dropped.
 struct Container {
     child: Child,
@@ -785,13 +821,14 @@ impl Container {
 
     /// Whether a datagram gets to `other` and its answer back.
     fn reaches(&mut self, other: &mut Self, address: &str) -> bool {
-        let server =
-            "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind((\"\",7)); d,a=s.recvfrom(99); s.sendto(d,a)";
+        let family = if address.contains(':') { "AF_INET6" } else { "AF_INET" };
+        let socket = format!("s=socket.socket(socket.{family},socket.SOCK_DGRAM)");
+        let server = format!("{socket}; s.bind((\"\",7)); d,a=s.recvfrom(99); s.sendto(d,a)");
         other.run(&format!(
             "timeout 5 python3 -c 'import socket; {server}' >/dev/null 2>&1 & sleep 0.5"
         ));
         let client = format!(
-            "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(1); \
+            "{socket}; s.settimeout(1); \
              s.sendto(b\"hello\",(\"{address}\",7)); print(s.recvfrom(99)[0])"
         );
         self.run(&format!("python3 -c 'import socket; {client}' 2>&1"))

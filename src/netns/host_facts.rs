@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use futures_util::TryStreamExt;
 use ipnetwork::IpNetwork;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
@@ -46,13 +47,17 @@ async fn routes(handle: &Handle) -> Result<Vec<HostRoute>, Refusal> {
         .iter()
         .filter_map(|link| Some((link.header.index, name_of(link)?)))
         .collect();
-    let all = handle
-        .route()
-        .get(RouteMessageBuilder::<Ipv4Addr>::new().build())
-        .execute();
-    let routes: Vec<RouteMessage> = ask("listing routes", all.try_collect()).await?;
+    let mut routes = dump(handle, RouteMessageBuilder::<Ipv4Addr>::new().build()).await?;
+    // Without IPv6 the kernel would answer with the routes of every family that there is.
+    if Path::new(IPV6_ADDRESSES).exists() {
+        routes.extend(dump(handle, RouteMessageBuilder::<Ipv6Addr>::new().build()).await?);
+    }
     let routes = routes.iter().filter(|route| table_of(route) != RT_TABLE_LOCAL);
     Ok(routes.filter_map(|route| host_route(route, &names)).collect())
+}
+
+async fn dump(handle: &Handle, family: RouteMessage) -> Result<Vec<RouteMessage>, Refusal> {
+    ask("listing routes", handle.route().get(family).execute().try_collect()).await
 }
 
 async fn prefixes(handle: &Handle) -> Result<Vec<IpNetwork>, Refusal> {
@@ -61,9 +66,16 @@ async fn prefixes(handle: &Handle) -> Result<Vec<IpNetwork>, Refusal> {
     Ok(addresses.iter().filter_map(prefix).collect())
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "three attributes of many")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "three attributes of many, and two families"
+)]
 fn host_route(route: &RouteMessage, names: &BTreeMap<u32, &str>) -> Option<HostRoute> {
-    let (mut address, mut gateway) = (IpAddr::V4(Ipv4Addr::UNSPECIFIED), None);
+    let unspecified = match route.header.address_family {
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    };
+    let (mut address, mut gateway) = (unspecified, None);
     let mut interface = "";
     for attribute in &route.attributes {
         match attribute {
@@ -118,6 +130,9 @@ fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
     servers.collect()
 }
 
+/// There is no such file where the kernel was started without IPv6 (proc_net(5)).
+const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
+
 /// The table of the host's own addresses and their broadcasts (linux/rtnetlink.h).
 const RT_TABLE_LOCAL: u32 = 255;
 
@@ -149,7 +164,12 @@ mod tests {
         assert!(facts.prefixes.contains(&"127.0.0.1/8".parse().unwrap()), "{facts:?}");
         assert!(facts.nameservers.is_empty());
         for route in &facts.routes {
-            assert!(route.destination.is_ipv4(), "{route:?}");
+            let families = route.gateway.map(|gateway| gateway.is_ipv4());
+            assert_eq!(
+                route.destination.is_ipv4(),
+                families.unwrap_or(route.destination.is_ipv4()),
+                "{route:?}"
+            );
         }
     }
 }

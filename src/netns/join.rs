@@ -19,7 +19,7 @@ use super::agent::log_to_stderr;
 use super::channel::{JoinRequest, Joined, Reply, receive, send};
 use super::handle::start;
 use super::namespace::Namespace;
-use super::netlink::{configure, connect, switch_off_ipv6_of};
+use super::netlink::{configure, connect, set_ipv6_of};
 use super::refusal::Refusal;
 use super::spec::InterfaceSpec;
 use crate::sys::descriptors;
@@ -123,9 +123,7 @@ async fn make_tap(spec: &InterfaceSpec, offload: OffloadBits) -> Reply<Tap> {
         Err(TapError::Exists { name }) => return Err(Refusal::InterfaceExists(name)),
         made => made?,
     };
-    if !spec.has_ipv6() {
-        switch_off_ipv6_of(&spec.ifname);
-    }
+    set_ipv6_of(spec);
     let handle = connect().map_err(|error| Refusal::kernel("opening netlink", &error))?;
     configure(&handle, spec).await?;
     Ok(tap)

@@ -11,7 +11,9 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use ipnetwork::IpNetwork;
 use nix::sched::{CloneFlags, setns};
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
@@ -81,7 +83,7 @@ pub(super) fn name_of(link: &LinkMessage) -> Option<&str> {
 }
 
 /// Gives an interface, still down, its hardware address, MTU, addresses and default routes, and brings it and `lo` up.
-/// Undoing it is deleting the interface; `lo` stays up, which nobody notices.
+/// [`set_ipv6_of`] is to have been called in its namespace. Undoing it is deleting the interface; `lo` stays up, which nobody notices.
 pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(), Refusal> {
     let index = index_of(handle, &spec.ifname).await?;
     let interface = || LinkUnspec::new_with_index(index);
@@ -92,7 +94,11 @@ pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(
     )
     .await?;
     for address in &spec.addresses {
-        let request = handle.address().add(index, address.ip(), address.prefix());
+        let mut request = handle.address().add(index, address.ip(), address.prefix());
+        if address.is_ipv6() {
+            // The pool gives no address twice, and a second of waiting for a neighbour to object would be felt.
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
         ask(&format!("adding address {address}"), request.execute()).await?;
     }
     ask(
@@ -110,6 +116,18 @@ pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(
         add_default_route(handle, index, *gateway).await?;
     }
     Ok(())
+}
+
+/// How an interface of the namespace that we are in takes part in IPv6: not at all without an address of ours, and with
+/// one by that alone.
+pub(super) fn set_ipv6_of(spec: &InterfaceSpec) {
+    if spec.addresses.iter().any(IpNetwork::is_ipv6) {
+        for (setting, value) in STATIC {
+            set_sysctl(&format!("/proc/sys/net/ipv6/conf/{}/{setting}", spec.ifname), value);
+        }
+    } else {
+        switch_off_ipv6_of(&spec.ifname);
+    }
 }
 
 /// Keeps IPv6 off an interface of the namespace that we are in: no address that waits for its uniqueness to be
@@ -159,6 +177,15 @@ async fn add_default_route(handle: &Handle, index: u32, gateway: IpAddr) -> Resu
 
 /// How long the kernel may take for one request; it needs milliseconds, and the helper waits twice as long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Of an interface that we configure (ip-sysctl.rst of the kernel): on, whatever the host's default is; no neighbour
+/// changes routes or addresses, and the link-local address is good at once as ours is.
+const STATIC: [(&str, &str); 4] = [
+    ("disable_ipv6", "0"),
+    ("accept_ra", "0"),
+    ("autoconf", "0"),
+    ("accept_dad", "0"),
+];
 
 /// Of a network namespace, for both address families.
 const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";

@@ -40,10 +40,3 @@ pub struct InterfaceSpec {
     /// IP MTU, in bytes without the Ethernet header.
     pub mtu: u16,
 }
-
-impl InterfaceSpec {
-    /// Whether it takes part in IPv6 at all.
-    pub(super) fn has_ipv6(&self) -> bool {
-        self.addresses.iter().any(IpNetwork::is_ipv6)
-    }
-}

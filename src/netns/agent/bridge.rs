@@ -18,7 +18,7 @@ use super::uplink::Uplink;
 use crate::netns::channel::BridgeView;
 use crate::netns::namespace::{Identity, Namespace};
 use crate::netns::netlink::{
-    ask, configure, connect, forgo_pacing, index_of, links, name_of, set_sysctl, switch_off_ipv6_of, visit,
+    ask, configure, connect, forgo_pacing, index_of, links, name_of, set_ipv6_of, set_sysctl, switch_off_ipv6_of, visit,
 };
 use crate::netns::refusal::Refusal;
 use crate::netns::spec::{InterfaceSpec, NetworkSpec};
@@ -167,9 +167,7 @@ impl Bridge {
         owned: bool,
     ) -> Result<(), Refusal> {
         let inside = visit(self.home.as_fd(), netns, || {
-            if !spec.has_ipv6() {
-                switch_off_ipv6_of(&spec.ifname);
-            }
+            set_ipv6_of(spec);
             if owned {
                 forgo_pacing();
             }
