@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct NetworkOptions {
     /// The IPv4 subnet; `None`: one that nobody uses.
     pub subnet: Option<ipnetwork::Ipv4Network>,
-    /// The IPv6 subnet.
-    pub subnet6: Option<ipnetwork::Ipv6Network>,
+    /// The IPv6 subnet, if there is to be one.
+    pub subnet6: crate::network::subnet6::Subnet6,
     /// Whether containers reach each other.
     pub icc: bool,
     /// IP MTU of the containers' interfaces, in bytes.
@@ -36,7 +36,7 @@ impl Default for NetworkOptions {
     fn default() -> Self {
         Self {
             subnet: None,
-            subnet6: None,
+            subnet6: crate::network::subnet6::Subnet6::None,
             icc: true,
             mtu: 1500,
             host_access: crate::policy::HostAccess::None,
@@ -54,12 +54,16 @@ impl Default for NetworkOptions {
 pub struct Network {
     /// Its name, which is the bridge's.
     pub name: String,
-    /// `run`ning settings, the subnet filled in.
+    /// `run`ning settings, the subnets filled in.
     pub options: NetworkOptions,
     /// The subnet, in CIDR form.
     pub subnet: ipnetwork::Ipv4Network,
     /// The gateway's address.
     pub gateway: Ipv4Addr,
+    /// The IPv6 subnet.
+    pub subnet6: Option<ipnetwork::Ipv6Network>,
+    /// The gateway's IPv6 address.
+    pub gateway6: Option<Ipv6Addr>,
     /// Why this subnet was chosen, one line.
     pub why: String,
     /// The uplink in use: `tap`, `tap-plain` or `packet`.

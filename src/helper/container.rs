@@ -57,7 +57,7 @@ pub(super) struct Link {
     /// What joins it to a namespace that no veth can reach.
     pub(super) cable: Option<Cable>,
     /// What the stack knows it by.
-    pub(super) attachment: Attachment,
+    pub(super) attachments: Vec<Attachment>,
     /// Path of its network namespace.
     pub(super) sandbox: String,
     /// Its command; `None` for an attached namespace.
@@ -172,6 +172,17 @@ impl Container {
             ports: self.ports(),
         }
     }
+}
+
+/// What the stack is to know of whoever has this lease: one for each address.
+pub(super) fn attachments(lease: &Lease) -> Vec<Attachment> {
+    let addresses = lease.addresses().into_iter();
+    addresses
+        .map(|address| Attachment {
+            mac: lease.mac,
+            address,
+        })
+        .collect()
 }
 
 fn mapping(port: ContainerPort, host: Option<(std::net::IpAddr, u16)>) -> PortMapping {

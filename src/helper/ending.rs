@@ -202,12 +202,12 @@ impl Supervisor {
         let Link {
             port,
             cable,
-            attachment,
+            attachments,
             watch,
             command,
             ..
         } = link;
-        tokio::join!(kill(command), self.unplug(attachment, port, cable));
+        tokio::join!(kill(command), self.unplug(attachments, port, cable));
         // The watch may be what called us: it ends by itself then, abort or not.
         watch.abort();
     }

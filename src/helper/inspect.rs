@@ -1,6 +1,7 @@
 //! Docker's document about a container, filled.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use super::container::{Container, Link};
 use super::supervisor::Supervisor;
@@ -55,13 +56,21 @@ fn endpoint(supervisor: &Supervisor, container: &Container) -> Endpoint {
     let Some(lease) = &container.lease else {
         return Endpoint::default();
     };
+    let subnets = supervisor.subnets;
     Endpoint {
-        gateway: supervisor.gateway.to_string(),
+        gateway: subnets.gateway.address.to_string(),
         ip_address: lease.address.to_string(),
-        ip_prefix_len: supervisor.subnet.prefix(),
+        ip_prefix_len: subnets.v4.prefix(),
+        ipv6_gateway: text(subnets.gateway.address6),
+        global_ipv6_address: text(lease.address6),
+        global_ipv6_prefix_len: subnets.v6.map_or(0, |subnet| subnet.prefix()),
         mac_address: mac::format(lease.mac),
-        ..Endpoint::default()
     }
+}
+
+/// Docker writes nothing for what there is not.
+fn text(address: Option<Ipv6Addr>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
 }
 
 /// Exposed ports, those among them that are published.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::container::{Container, Link};
+use super::container::{Container, Link, attachments};
 use super::driver::Command;
 use super::failure::Failure;
 use super::plug::Plugged;
@@ -16,9 +16,8 @@ use crate::netns::Watch;
 use crate::network::hosts::{self, AddHost};
 use crate::network::mac;
 use crate::network::name;
-use crate::network::pool::Wanted;
+use crate::network::pool::{Lease, Wanted};
 use crate::network::ports::{ContainerPort, PortSpec};
-use crate::stack::Attachment;
 use crate::sys::pidfd::PidFd;
 use crate::sys::{clock, random};
 
@@ -47,7 +46,6 @@ impl Supervisor {
             )));
         }
         let lease = state.pool.lease(name, request.wanted).map_err(Failure::conflict)?;
-        let address = lease.address;
         let Request {
             id,
             name,
@@ -62,7 +60,7 @@ impl Supervisor {
         let mut container = Container::new(id.clone(), name.clone(), hostname.clone(), wish, lease);
         container.exposed = exposed;
         if let Err(failure) = self.bind_ports(&mut state, &mut container, specs) {
-            state.pool.release(address);
+            state.pool.release(lease.address);
             return Err(failure);
         }
         state.containers.insert(id.clone(), container);
@@ -74,14 +72,15 @@ impl Supervisor {
         // One word that is not UTF-8 must not cost the others.
         let of_the_host = std::fs::read("/etc/resolv.conf").unwrap_or_default();
         let of_the_host = String::from_utf8_lossy(&of_the_host);
+        let gateway = self.subnets.gateway.address;
         Ok(Created {
-            hosts: hosts::hosts(address.into(), &hostname, self.gateway.into(), &added),
-            resolv_conf: hosts::resolv_conf(self.gateway.into(), &of_the_host),
+            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added),
+            resolv_conf: hosts::resolv_conf(gateway.into(), &of_the_host),
             log: self.place.container_log(&id),
             hidden: self.hidden(),
             agent_pid: self.agent.pid(),
-            gateway: self.gateway,
-            ip: address,
+            gateway,
+            ip: lease.address,
             id,
             name,
             hostname,
@@ -90,7 +89,7 @@ impl Supervisor {
 
     /// Gives a reserved container its interface and opens its ports.
     pub(super) async fn attach(self: &Arc<Self>, name: &str, start: StartContainer) -> Result<(), Failure> {
-        let (id, spec, owned, attachment) = {
+        let (id, spec, owned, lease) = {
             let mut state = self.lock().await;
             let id = find(&state, name)?.id.clone();
             let container = state.containers.get_mut(&id).ok_or_else(Failure::ending)?;
@@ -100,14 +99,10 @@ impl Supervisor {
                     container.name
                 )));
             }
-            let lease = container.lease.as_ref().ok_or_else(Failure::ending)?;
-            let attachment = Attachment {
-                mac: lease.mac,
-                address: lease.address.into(),
-            };
-            let spec = self.interface(container, attachment)?;
+            let lease = container.lease.ok_or_else(Failure::ending)?;
+            let spec = self.interface(container, &lease);
             container.starting = true;
-            (id, spec, container.is_ours(), attachment)
+            (id, spec, container.is_ours(), lease)
         };
         let (supervisor, pid, ends) = (Arc::clone(self), start.pid, self.release_on_end(id.clone()));
         let plugged = blocking(move || supervisor.plug(&start, &spec, owned, ends)).await;
@@ -118,7 +113,7 @@ impl Supervisor {
             .filter(|container| container.state.status == Status::Created);
         match (plugged, waiting) {
             (Ok(plugged), Some(container)) => {
-                self.begin(container, plugged, attachment, pid);
+                self.begin(container, plugged, &lease, pid);
                 self.tell_names(&state);
                 Ok(())
             }
@@ -139,14 +134,17 @@ impl Supervisor {
     }
 
     /// The interface is there: the container runs.
-    fn begin(self: &Arc<Self>, container: &mut Container, plugged: Plugged, attachment: Attachment, pid: Option<i32>) {
+    fn begin(self: &Arc<Self>, container: &mut Container, plugged: Plugged, lease: &Lease, pid: Option<i32>) {
         // Before its ports, whose clients may be waiting.
-        self.command(Command::Attach(attachment));
+        let attachments = attachments(lease);
+        for attachment in &attachments {
+            self.command(Command::Attach(*attachment));
+        }
         let watch = Arc::clone(self).watch(container.id.clone(), plugged.watch, container.is_ours());
         container.link = Some(Link {
             port: plugged.port,
             cable: plugged.cable,
-            attachment,
+            attachments,
             sandbox: plugged.sandbox,
             command: plugged.command,
             watch: tokio::spawn(watch).abort_handle(),
@@ -156,7 +154,7 @@ impl Supervisor {
         container.state.started_at = clock::wall_seconds();
         container.state.pid = pid.unwrap_or(0);
         for published in &mut container.published {
-            ports::open(self, published, attachment);
+            ports::open(self, published, lease);
         }
     }
 
@@ -192,11 +190,6 @@ impl Request {
         let exposed = parse::<ContainerPort>(&wish.expose)?;
         let added = parse::<AddHost>(&wish.add_host)?;
         let mac = wish.mac.as_deref().map(mac::parse).transpose().map_err(Failure::bad)?;
-        if wish.ip6.is_some() {
-            return Err(Failure::bad(
-                "--ip6 needs a network with IPv6, which this version does not carry",
-            ));
-        }
         if wish.publish_all {
             let named = |port: &&ContainerPort| specs.iter().any(|spec| spec.container == **port);
             let missing: Vec<_> = exposed.iter().filter(|port| !named(port)).copied().collect();
@@ -213,7 +206,11 @@ impl Request {
             id,
             name,
             hostname,
-            wanted: Wanted { address: wish.ip, mac },
+            wanted: Wanted {
+                address: wish.ip,
+                address6: wish.ip6,
+                mac,
+            },
             specs,
             exposed,
             added,

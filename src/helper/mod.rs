@@ -18,4 +18,5 @@ mod queries;
 mod routes;
 pub mod start;
 pub mod state;
+mod subnets;
 pub mod supervisor;

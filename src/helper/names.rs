@@ -2,20 +2,17 @@
 
 use super::supervisor::{State, Supervisor};
 use crate::network::name::short_id;
-use crate::network::zone::Zone;
+use crate::network::pool::Lease;
 
 impl Supervisor {
-    /// Tells the resolver of all containers; those that don't run keep their names, without an address.
+    /// Tells the resolver of all containers; those that don't run keep their names, without addresses.
     pub(super) fn tell_names(&self, state: &State) {
-        let mut zone = Zone::new(&self.name, self.subnet, self.gateway);
+        let mut zone = self.subnets.zone(&self.name);
         for container in state.containers.values() {
             let running = container.link.is_some();
             let lease = container.lease.as_ref().filter(|_| running);
-            zone.add(
-                &container.name,
-                short_id(&container.id),
-                lease.map(|lease| lease.address),
-            );
+            let addresses = lease.map(Lease::addresses).unwrap_or_default();
+            zone.add(&container.name, short_id(&container.id), &addresses);
         }
         self.resolver.set_zone(zone);
     }

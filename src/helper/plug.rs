@@ -3,11 +3,10 @@
 //! A veth where the agent's capabilities reach; a cable (two TAPs joined) where the namespace belongs to a sibling user
 //! namespace of the same user.
 
+use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-
-use ipnetwork::IpNetwork;
 
 use super::container::{Container, RunningCommand};
 use super::driver::Command;
@@ -16,6 +15,7 @@ use super::lifecycle::blocking;
 use super::supervisor::{SELF, Supervisor};
 use crate::api::types::StartContainer;
 use crate::netns::{CableEnd, InterfaceSpec, Kinship, Namespace, Watch, inhabitants, join};
+use crate::network::pool::Lease;
 use crate::stack::Attachment;
 use crate::sys::namespace;
 use crate::sys::pidfd::PidFd;
@@ -23,15 +23,19 @@ use crate::sys::tun::OffloadBits;
 use crate::uplink::cable::{Cable, End};
 
 impl Supervisor {
-    pub(super) fn interface(&self, container: &Container, attachment: Attachment) -> Result<InterfaceSpec, Failure> {
-        let address = IpNetwork::new(attachment.address, self.subnet.prefix()).map_err(Failure::failed)?;
-        Ok(InterfaceSpec {
+    /// The interface of a container with this lease.
+    pub(super) fn interface(&self, container: &Container, lease: &Lease) -> InterfaceSpec {
+        let addresses = lease.addresses().into_iter();
+        let router = self.subnets.v6.map(|_| ROUTER.into());
+        InterfaceSpec {
             ifname: container.wish.ifname.clone().unwrap_or_else(|| "eth0".to_owned()),
-            mac: attachment.mac.0,
-            addresses: vec![address],
-            gateways: vec![self.gateway.into()],
+            mac: lease.mac.0,
+            addresses: addresses.filter_map(|address| self.subnets.prefixed(address)).collect(),
+            gateways: std::iter::once(self.subnets.gateway.address.into())
+                .chain(router)
+                .collect(),
             mtu: self.options.mtu,
-        })
+        }
     }
 
     /// Hangs a namespace on the bridge; takes milliseconds.
@@ -120,8 +124,10 @@ impl Supervisor {
     }
 
     /// Takes a container's interface off the bridge; the stack forgets it.
-    pub(super) async fn unplug(&self, attachment: Attachment, port: String, cable: Option<Cable>) {
-        self.command(Command::Detach(attachment));
+    pub(super) async fn unplug(&self, attachments: Vec<Attachment>, port: String, cable: Option<Cable>) {
+        for attachment in attachments {
+            self.command(Command::Detach(attachment));
+        }
         self.pull(port, cable).await;
     }
 
@@ -179,3 +185,7 @@ fn open(start: &StartContainer) -> Result<Opened, Failure> {
         StartContainer { pid: None, netns: None } => Err(Failure::bad("name a namespace: --pid or --netns")),
     }
 }
+
+/// The gateway as IPv6 has routers, by a link-local address: it is the same in every network, and outlives its prefix (RFC
+/// 4861 section 6.1.2).
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);

@@ -1,5 +1,7 @@
 //! A container's published ports: bound with it, before it runs, or later, and given back with it at the latest.
 
+use std::net::{IpAddr, SocketAddr};
+
 use tokio::sync::oneshot;
 
 use super::binding;
@@ -9,9 +11,10 @@ use super::failure::Failure;
 use super::lifecycle::{find, parse};
 use super::supervisor::{State, Supervisor};
 use crate::api::types::{PortMapping, Status};
+use crate::network::pool::Lease;
 use crate::network::ports::PortSpec;
 use crate::network::publications::{Binding, Publisher};
-use crate::stack::{Attachment, PublishId};
+use crate::stack::PublishId;
 
 impl Supervisor {
     /// Publishes more ports of a container.
@@ -31,11 +34,10 @@ impl Supervisor {
         } else {
             self.bind_ports(&mut state, &mut container, specs)
         };
-        if let Some(link) = &container.link {
-            let attachment = link.attachment;
+        if let Some(lease) = container.lease.filter(|_| container.link.is_some()) {
             container.published[before..]
                 .iter_mut()
-                .for_each(|published| open(self, published, attachment));
+                .for_each(|published| open(self, published, &lease));
         }
         let ports = container.published[before..].iter().map(Published::mapping).collect();
         state.containers.insert(id, container);
@@ -144,13 +146,17 @@ fn bind_port(state: &mut State, container: &mut Container, spec: &PortSpec) -> R
 }
 
 /// Hands a bound port to the driver.
-pub(super) fn open(supervisor: &Supervisor, published: &mut Published, attachment: Attachment) {
+///
+/// A client of either family comes to the container's address of that family, and whoever listens there answers, as on
+/// any host with both. In a network without IPv6 all come to the IPv4 address, as Docker's proxy has it.
+pub(super) fn open(supervisor: &Supervisor, published: &mut Published, lease: &Lease) {
     if let Some(port) = published.socket.take() {
-        let container = std::net::SocketAddr::new(attachment.address, published.container_port.port);
+        let own_family = lease.address6.filter(|_| published.address.is_ipv6());
+        let address = own_family.map_or(lease.address.into(), IpAddr::V6);
         supervisor.command(Command::Publish {
             id: published.id,
             port,
-            container,
+            container: SocketAddr::new(address, published.container_port.port),
         });
     }
 }

@@ -27,13 +27,16 @@ impl Supervisor {
         Network {
             name: self.name.clone(),
             options: NetworkOptions {
-                subnet: Some(self.subnet),
+                subnet: Some(self.subnets.v4),
+                subnet6: self.subnets.v6.into(),
                 transient: self.transient.load(Ordering::Relaxed),
                 threads: u8::try_from(self.driver().threads()).ok(),
                 ..self.options.clone()
             },
-            subnet: self.subnet,
-            gateway: self.gateway,
+            subnet: self.subnets.v4,
+            gateway: self.subnets.gateway.address,
+            subnet6: self.subnets.v6,
+            gateway6: self.subnets.gateway.address6,
             why: self.why.clone(),
             uplink: self.uplink.word().to_owned(),
             helper_pid: std::process::id().cast_signed(),

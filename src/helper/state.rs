@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub struct Saved {
     pub options: NetworkOptions,
     /// Its subnet.
     pub subnet: Ipv4Network,
+    /// Its IPv6 subnet.
+    #[serde(default)]
+    pub subnet6: Option<Ipv6Network>,
     /// Process id of the helper.
     pub helper_pid: i32,
 }
@@ -167,6 +170,7 @@ mod tests {
             name: "gp0".to_owned(),
             options: NetworkOptions::default(),
             subnet: "172.17.0.0/16".parse().unwrap(),
+            subnet6: Some("fd00:9::/64".parse().unwrap()),
             helper_pid: 1,
         };
         save(&place, &saved).unwrap();

@@ -7,13 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ipnetwork::{IpNetwork, Ipv4Network};
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 use tokio::task::JoinSet;
@@ -22,17 +21,17 @@ use super::container::Container;
 use super::driver::{self, Command, DriverHandle, Event};
 use super::failure::Failure;
 use super::place::{Place, Root};
-use super::state::{self, Lock, Saved};
+use super::subnets::{self, Claim, Subnets};
 use crate::api::types::{NetworkOptions, Status};
 use crate::host::resolver::{Resolver, ResolverConfig, Source};
 use crate::netns::{
     Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkEnd, Watch, host_facts,
 };
-use crate::network::facts::HostFacts;
 use crate::network::name;
 use crate::network::pool::AddressPool;
 use crate::network::publications::{AutoPorts, Publications, parse_reserved};
-use crate::network::subnet::{self, Choice, NoFreeSubnet, Occupied, SubnetError};
+use crate::network::subnet::{NoFreeSubnet, SubnetError};
+use crate::network::subnet6::Subnet6;
 use crate::network::zone::Zone;
 use crate::stack::{Config, UplinkCapabilities};
 use crate::sys::pidfd::PidFd;
@@ -47,8 +46,7 @@ pub struct Supervisor {
     pub(super) options: NetworkOptions,
     /// Goes with its last container, unless `up` is said meanwhile.
     pub(super) transient: AtomicBool,
-    pub(super) subnet: Ipv4Network,
-    pub(super) gateway: Ipv4Addr,
+    pub(super) subnets: Subnets,
     pub(super) why: String,
     pub(super) uplink: UplinkKind,
     pub(super) place: Place,
@@ -82,6 +80,15 @@ pub enum StartError {
     /// The subnet asked for can't be had.
     #[error("--subnet: {0}")]
     Subnet(#[from] SubnetError),
+    /// The IPv6 subnet asked for can't be had.
+    #[error("--subnet6: {0}")]
+    Subnet6(#[source] SubnetError),
+    /// The interfaces are too small for IPv6.
+    #[error("--subnet6 needs an --mtu of 1280 at least, as IPv6 does; raise it or say --subnet6 none")]
+    Ipv6Mtu,
+    /// The kernel was started without IPv6.
+    #[error("--subnet6 is not available: this kernel has no IPv6; leave it out or say --subnet6 none")]
+    NoIpv6,
     /// The uplink asked for is unknown.
     #[error("--uplink {0}: write auto, tap, tap-plain or packet")]
     Uplink(String),
@@ -121,30 +128,30 @@ impl Supervisor {
         name::check_network(network)?;
         let uplinks =
             UplinkKind::candidates(&options.uplink).ok_or_else(|| StartError::Uplink(options.uplink.clone()))?;
-        if options.subnet6.is_some() {
+        if options.subnet6 != Subnet6::None {
             return Err(StartError::Ipv6);
         }
         let facts = host_facts(Path::new(RESOLV_CONF)).await?;
-        let choice = claim_subnet(root, place, network, options, &facts)?;
+        let Claim { choice, subnet6 } = subnets::claim(root, place, network, options, &facts)?;
         for warning in &choice.warnings {
             tracing::warn!("{warning}");
         }
-        let pool = AddressPool::new(choice.subnet)?;
-        let gateway = pool.gateway();
+        let pool = AddressPool::new(choice.subnet, subnet6)?;
+        let subnets = Subnets::of(&pool);
         let (agent, uplink) = spawn_agent(network, options, uplinks).await?;
         for refused in &uplink.refused {
             tracing::info!("the uplink is {}, for there is no {refused}", uplink.kind.word());
         }
         let mut config = Config::new(
-            gateway.mac,
-            gateway.address,
-            choice.subnet.prefix(),
+            subnets.gateway.mac,
+            subnets.gateway.address,
+            subnets.v4.prefix(),
             options.mtu,
             options.host_access.clone(),
             capabilities(uplink.offload),
         );
         config.limits = config.limits.within(descriptors_for_containers());
-        let resolver = resolver(options, Zone::new(network, choice.subnet, gateway.address));
+        let resolver = resolver(options, subnets.zone(network));
         let (events, receiver) = driver::Events::channel(resolver.clone());
         let queues = uplink::open(uplink.kind, uplink.queues)?;
         let driver = driver::spawn(&config, queues, random::seed, &events)?;
@@ -153,8 +160,7 @@ impl Supervisor {
             name: network.to_owned(),
             options: options.clone(),
             transient: AtomicBool::new(options.transient),
-            subnet: choice.subnet,
-            gateway: gateway.address,
+            subnets,
             why: choice.why,
             uplink: uplink.kind,
             place: place.clone(),
@@ -266,54 +272,6 @@ impl Supervisor {
     pub(super) fn command(&self, command: Command) {
         self.driver().send(command);
     }
-}
-
-/// Finds or checks the subnet and writes it down, while no other network of this user does the same.
-fn claim_subnet(
-    root: &Root,
-    place: &Place,
-    network: &str,
-    options: &NetworkOptions,
-    facts: &HostFacts,
-) -> Result<Choice, StartError> {
-    let lock = Lock::wait(&root.path().join(".subnets"))?;
-    let claimed = choose_subnet(root, network, options, facts).and_then(|choice| {
-        let saved = Saved {
-            name: network.to_owned(),
-            options: options.clone(),
-            subnet: choice.subnet,
-            helper_pid: std::process::id().cast_signed(),
-        };
-        state::save(place, &saved)?;
-        Ok(choice)
-    });
-    lock.remove();
-    claimed
-}
-
-fn choose_subnet(
-    root: &Root,
-    network: &str,
-    options: &NetworkOptions,
-    facts: &HostFacts,
-) -> Result<Choice, StartError> {
-    let others: Vec<Occupied> = state::running(root)
-        .into_iter()
-        .filter(|saved| saved.name != network)
-        .map(|saved| Occupied {
-            name: saved.name,
-            subnet: IpNetwork::V4(saved.subnet),
-        })
-        .collect();
-    let Some(subnet) = options.subnet else {
-        return Ok(subnet::choose(facts, &others)?);
-    };
-    subnet::check(IpNetwork::V4(subnet), facts, &others)?;
-    Ok(Choice {
-        subnet,
-        why: "given with --subnet".to_owned(),
-        warnings: Vec::new(),
-    })
 }
 
 async fn spawn_agent(

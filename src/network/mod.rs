@@ -11,4 +11,5 @@ pub mod pool;
 pub mod ports;
 pub mod publications;
 pub mod subnet;
+pub mod subnet6;
 pub mod zone;

@@ -5,21 +5,23 @@
 //! but has no address keeps its names, so that none of them is looked for elsewhere while it is down.
 //!
 //! A table and nothing else: the helper makes a new one when containers come or go, the resolver reads it. Names are
-//! text as [`Zone::addresses`] describes, addresses IPv4, which is all that a network has.
+//! text as [`Zone::addresses`] describes.
+//!
+//! The names of the host have IPv4 addresses only: what listens on 127.0.0.1 alone must be found by whoever tries one
+//! address and no other. The IPv6 address of the gateway leads back to the same name.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::IpNetwork;
 
 /// The names of one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone {
     network: String,
-    subnet: Ipv4Network,
-    gateway: Ipv4Addr,
-    forward: BTreeMap<String, Vec<Ipv4Addr>>,
-    reverse: BTreeMap<Ipv4Addr, String>,
+    subnets: Vec<IpNetwork>,
+    forward: BTreeMap<String, Vec<IpAddr>>,
+    reverse: BTreeMap<IpAddr, String>,
 }
 
 /// Whom an address belongs to.
@@ -34,61 +36,62 @@ pub enum Owner<'z> {
 }
 
 impl Zone {
-    /// A network without containers.
-    pub fn new(network: &str, subnet: Ipv4Network, gateway: Ipv4Addr) -> Self {
-        let host = HOST.map(|name| (name.to_owned(), vec![gateway]));
+    /// A network without containers, by its subnets with the gateway's address in each.
+    pub fn new(network: &str, subnets: impl IntoIterator<Item = (IpNetwork, IpAddr)>) -> Self {
+        let (subnets, gateways): (Vec<_>, Vec<_>) = subnets.into_iter().unzip();
+        let known = gateways.iter().copied().filter(IpAddr::is_ipv4).collect::<Vec<_>>();
+        let reverse = gateways.into_iter().map(|gateway| (gateway, HOST[0].to_owned()));
         Self {
             network: network.to_lowercase(),
-            subnet,
-            gateway,
-            forward: BTreeMap::from(host),
-            reverse: BTreeMap::from([(gateway, HOST[0].to_owned())]),
+            subnets,
+            forward: HOST.map(|name| (name.to_owned(), known.clone())).into(),
+            reverse: reverse.collect(),
         }
     }
 
-    /// Adds a container by its name and short id; without an address while it does not run.
+    /// Adds a container by its name and short id; without addresses while it does not run.
     ///
     /// A name that cannot be looked up (two dots in a row, a label of more than 63 bytes) is left out, as is one that
     /// would stand in the host's way. Names that differ in case only are one name to DNS: both addresses are given.
-    pub fn add(&mut self, name: &str, short_id: &str, address: Option<Ipv4Addr>) {
+    pub fn add(&mut self, name: &str, short_id: &str, addresses: &[IpAddr]) {
         let full = format!("{name}.{}", self.network).to_lowercase();
         for name in [name.to_lowercase().as_str(), &full, short_id] {
             if !is_domain(name) || HOST.contains(&name) {
                 continue;
             }
-            let addresses = self.forward.entry(name.to_owned()).or_default();
-            addresses.extend(address.filter(|address| !addresses.contains(address)));
+            let known = self.forward.entry(name.to_owned()).or_default();
+            let new = addresses.iter().filter(|address| !known.contains(address));
+            known.extend(new.copied().collect::<Vec<_>>());
         }
-        if let Some(address) = address
-            && is_domain(&full)
-        {
-            self.reverse.insert(address, full);
+        if is_domain(&full) {
+            self.reverse
+                .extend(addresses.iter().map(|address| (*address, full.clone())));
         }
     }
 
     /// The addresses of a name in lower case, its labels joined by dots without one at the end; `None` when the name is
     /// not the network's, and an empty list when it is, but has none now.
-    pub fn addresses(&self, name: &str) -> Option<&[Ipv4Addr]> {
+    pub fn addresses(&self, name: &str) -> Option<&[IpAddr]> {
         self.forward.get(name).map(Vec::as_slice)
     }
 
     /// Whom an address belongs to.
-    pub fn owner(&self, address: Ipv4Addr) -> Owner<'_> {
+    pub fn owner(&self, address: IpAddr) -> Owner<'_> {
         match self.reverse.get(&address) {
             Some(name) => Owner::Named(name),
-            None if self.subnet.contains(address) => Owner::Nobody,
+            None if self.subnet_of(address).is_some() => Owner::Nobody,
             None => Owner::Elsewhere,
         }
     }
 
-    /// The gateway, which stands for the host.
-    pub fn gateway(&self) -> Ipv4Addr {
-        self.gateway
+    /// The addresses that stand for the host.
+    pub fn host(&self) -> &[IpAddr] {
+        self.forward.get(HOST[0]).map_or(&[], Vec::as_slice)
     }
 
-    /// Its subnet.
-    pub fn subnet(&self) -> Ipv4Network {
-        self.subnet
+    /// The subnet in which an address lies.
+    pub fn subnet_of(&self, address: IpAddr) -> Option<IpNetwork> {
+        self.subnets.iter().copied().find(|subnet| subnet.contains(address))
     }
 }
 
@@ -102,33 +105,43 @@ const HOST: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
-    const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
-    const WEB: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
-    const OTHER: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 3);
+    const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1));
+    const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 2));
+    const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 3));
+    const GATEWAY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 1));
+    const WEB6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 2));
 
     fn zone() -> Zone {
-        Zone::new("gp0", "172.17.0.0/16".parse().unwrap(), GATEWAY)
+        let subnets = [("172.17.0.0/16", GATEWAY), ("fd00:9::/64", GATEWAY6)];
+        Zone::new(
+            "gp0",
+            subnets.map(|(subnet, gateway)| (subnet.parse().unwrap(), gateway)),
+        )
     }
 
     #[test]
     fn a_container_is_found_by_name_id_and_network() {
         let mut zone = zone();
-        zone.add("Web", "b9ffb0800ca5", Some(WEB));
+        zone.add("Web", "b9ffb0800ca5", &[WEB, WEB6]);
         for name in ["web", "web.gp0", "b9ffb0800ca5"] {
-            assert_eq!(zone.addresses(name), Some(&[WEB][..]), "{name}");
+            assert_eq!(zone.addresses(name), Some(&[WEB, WEB6][..]), "{name}");
         }
         for name in ["we", "web.gp1", "b9ffb0800ca", "gp0", "", "b9ffb0800ca5.gp0"] {
             assert_eq!(zone.addresses(name), None, "{name}");
         }
-        assert_eq!(zone.owner(WEB), Owner::Named("web.gp0"));
+        for address in [WEB, WEB6] {
+            assert_eq!(zone.owner(address), Owner::Named("web.gp0"));
+        }
     }
 
     #[test]
     fn the_gateway_is_the_host() {
         let mut zone = zone();
-        zone.add("host.docker.internal", "0123456789ab", Some(WEB));
+        zone.add("host.docker.internal", "0123456789ab", &[WEB]);
         for name in ["host.containers.internal", "host.docker.internal"] {
             assert_eq!(
                 zone.addresses(name),
@@ -136,21 +149,25 @@ mod tests {
                 "no container stands in its way"
             );
         }
-        assert_eq!(zone.owner(GATEWAY), Owner::Named("host.containers.internal"));
-        assert_eq!(zone.gateway(), GATEWAY);
+        for address in [GATEWAY, GATEWAY6] {
+            assert_eq!(zone.owner(address), Owner::Named("host.containers.internal"));
+        }
+        assert_eq!(zone.host(), [GATEWAY]);
     }
 
     #[test]
     fn addresses_of_the_subnet_are_the_networks_alone() {
         let zone = zone();
-        assert_eq!(zone.owner(WEB), Owner::Nobody);
-        assert_eq!(zone.owner(Ipv4Addr::new(172, 18, 0, 2)), Owner::Elsewhere);
+        assert_eq!((zone.owner(WEB), zone.owner(WEB6)), (Owner::Nobody, Owner::Nobody));
+        for elsewhere in ["172.18.0.2", "fd00:a::2"] {
+            assert_eq!(zone.owner(elsewhere.parse().unwrap()), Owner::Elsewhere);
+        }
     }
 
     #[test]
     fn a_stopped_container_keeps_its_names() {
         let mut zone = zone();
-        zone.add("db", "0123456789ab", None);
+        zone.add("db", "0123456789ab", &[]);
         assert_eq!(zone.addresses("db"), Some(&[][..]));
         assert_eq!(zone.addresses("0123456789ab"), Some(&[][..]));
     }
@@ -158,9 +175,9 @@ mod tests {
     #[test]
     fn names_that_differ_in_case_are_one() {
         let mut zone = zone();
-        zone.add("web", "b9ffb0800ca5", Some(WEB));
-        zone.add("WEB", "0123456789ab", Some(OTHER));
-        zone.add("wEb", "1123456789ab", None);
+        zone.add("web", "b9ffb0800ca5", &[WEB]);
+        zone.add("WEB", "0123456789ab", &[OTHER]);
+        zone.add("wEb", "1123456789ab", &[]);
         assert_eq!(zone.addresses("web"), Some(&[WEB, OTHER][..]));
     }
 
@@ -168,7 +185,7 @@ mod tests {
     fn names_that_nobody_can_ask_for_are_left_out() {
         let mut zone = zone();
         for name in ["a..b", "ab.", &"a".repeat(64)] {
-            zone.add(name, "0123456789ab", Some(WEB));
+            zone.add(name, "0123456789ab", &[WEB]);
             assert_eq!(zone.addresses(&name.to_lowercase()), None, "{name}");
         }
         assert_eq!(zone.addresses("0123456789ab"), Some(&[WEB][..]), "the id still serves");

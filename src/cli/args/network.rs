@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use ipnetwork::{IpNetwork, Ipv4Network};
 
 use super::look::{NetworkInspect, NetworkList};
 use super::network_name;
 use crate::api::types::NetworkOptions;
 use crate::network::subnet;
+use crate::network::subnet6::Subnet6;
 use crate::policy::HostAccess;
 
 /// `up`.
@@ -101,15 +102,6 @@ pub struct Settings {
     pub userns: Option<PathBuf>,
 }
 
-/// `--subnet6`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subnet6 {
-    /// No IPv6.
-    None,
-    /// This one.
-    Given(Ipv6Network),
-}
-
 /// `--uplink`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Uplink {
@@ -129,7 +121,7 @@ impl Settings {
         let default = NetworkOptions::default();
         NetworkOptions {
             subnet: self.subnet,
-            subnet6: self.subnet6.and_then(Subnet6::network),
+            subnet6: self.subnet6.unwrap_or(default.subnet6),
             icc: self.icc.unwrap_or(default.icc),
             mtu: self.mtu.unwrap_or(default.mtu),
             host_access: self.host_access.clone().unwrap_or(default.host_access),
@@ -157,8 +149,8 @@ impl Settings {
         );
         compare(
             "--subnet6",
-            self.subnet6.map(|it| or_none(it.network().as_ref())),
-            or_none(running.subnet6.as_ref()),
+            self.subnet6.map(|it| or_none(it.given().as_ref())),
+            or_none(running.subnet6.given().as_ref()),
         );
         compare("--icc", self.icc.map(|it| it.to_string()), running.icc.to_string());
         compare("--mtu", self.mtu.map(|it| it.to_string()), running.mtu.to_string());
@@ -185,15 +177,6 @@ impl Settings {
             running.userns.as_ref().map_or("none".to_owned(), path),
         );
         found
-    }
-}
-
-impl Subnet6 {
-    fn network(self) -> Option<Ipv6Network> {
-        match self {
-            Self::None => None,
-            Self::Given(network) => Some(network),
-        }
     }
 }
 
@@ -296,7 +279,7 @@ mod tests {
         let line = "--subnet 10.9.0.0/16 --subnet6 fd00:9::/64 --icc=false --mtu 9000 --host-access 5432,6379 --dns 9.9.9.9 --dns 1.1.1.1 --uplink tap-plain --threads 3 --userns /proc/7/ns/user";
         let options = up(line).settings.options();
         assert_eq!(options.subnet, Some("10.9.0.0/16".parse().unwrap()));
-        assert_eq!(options.subnet6, Some("fd00:9::/64".parse().unwrap()));
+        assert_eq!(options.subnet6, Subnet6::Given("fd00:9::/64".parse().unwrap()));
         assert_eq!(
             (options.icc, options.mtu, options.uplink.as_str()),
             (false, 9000, "tap-plain")
@@ -313,7 +296,7 @@ mod tests {
             up("--host-access loopback").settings.options().host_access,
             HostAccess::Loopback
         );
-        assert_eq!(up("--subnet6 none").settings.options().subnet6, None);
+        assert_eq!(up("--subnet6 none").settings.options().subnet6, Subnet6::None);
         assert_eq!(up("--foreground --ready-fd 3").ready_fd, Some(3));
     }
 

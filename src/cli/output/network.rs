@@ -21,12 +21,13 @@ pub fn networks(networks: &[Network], quiet: bool, format: &Format) -> Result<St
 pub fn network_document(network: &Network) -> Value {
     let options = &network.options;
     let mut pools = vec![json!({"Subnet": network.subnet.to_string(), "Gateway": network.gateway.to_string()})];
-    pools.extend(options.subnet6.map(|subnet| json!({"Subnet": subnet.to_string()})));
+    let v6 = network.subnet6.zip(network.gateway6);
+    pools.extend(v6.map(|(subnet, gateway)| json!({"Subnet": subnet.to_string(), "Gateway": gateway.to_string()})));
     json!({
         "Name": network.name,
         "Scope": "local",
         "Driver": "bridge",
-        "EnableIPv6": options.subnet6.is_some(),
+        "EnableIPv6": network.subnet6.is_some(),
         "IPAM": {"Driver": "default", "Config": pools},
         "Options": {
             "com.docker.network.bridge.name": network.name,
@@ -175,6 +176,8 @@ mod tests {
             options: NetworkOptions::default(),
             subnet: "172.17.0.0/16".parse().unwrap(),
             gateway: [172, 17, 0, 1].into(),
+            subnet6: None,
+            gateway6: None,
             why: "nobody uses it".into(),
             uplink: "tap".into(),
             helper_pid: 7,
@@ -216,6 +219,24 @@ gp0       172.17.0.0/16   172.17.0.1   true      1500      tap       2
         let format = template.parse().unwrap();
         let text = super::super::documents(&format, &[network_document(&network("gp0", 0))]).unwrap();
         assert_eq!(text, "172.17.0.0/16 172.17.0.1 nobody uses it\n");
+    }
+
+    #[test]
+    fn both_subnets_are_in_the_document() {
+        let both = Network {
+            subnet6: Some("fd00:9::/64".parse().unwrap()),
+            gateway6: Some("fd00:9::1".parse().unwrap()),
+            ..network("gp0", 0)
+        };
+        let document = network_document(&both);
+        assert_eq!(document["EnableIPv6"], true);
+        assert_eq!(
+            document["IPAM"]["Config"][1],
+            json!({"Subnet": "fd00:9::/64", "Gateway": "fd00:9::1"})
+        );
+        let document = network_document(&network("gp0", 0));
+        assert_eq!(document["EnableIPv6"], false);
+        assert_eq!(document["IPAM"]["Config"].as_array().map(Vec::len), Some(1));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What the network answers itself: its containers' names, the host's, and the way back from an address.
 //!
-//! For a name of ours every type is answered here, so that none of them is asked for elsewhere: other types than A with
-//! NOERROR and no record, never NXDOMAIN, which would deny the A as well (RFC 2308 section 2). The SOA beside it has
-//! clients forget soon. Reads a [`Zone`] and makes a message; opens and remembers nothing.
+//! For a name of ours every type is answered here, so that none of them is asked for elsewhere: a type of which there is
+//! nothing with NOERROR and no record, never NXDOMAIN, which would deny the others as well (RFC 2308 section 2). The SOA
+//! beside it has clients forget soon. Reads a [`Zone`] and makes a message; opens and remembers nothing.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::{A, PTR, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, PTR, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::message::{Query, encode};
@@ -23,7 +23,7 @@ pub(super) fn answer(zone: &Zone, host: Option<&str>, query: &Query, limit: usiz
 
 /// What a question comes to.
 enum Found {
-    Addresses(Vec<Ipv4Addr>),
+    Addresses(Vec<IpAddr>),
     Name(Name),
     /// There is such a name, without what was asked for.
     Nothing(Name),
@@ -33,38 +33,45 @@ enum Found {
 
 fn look_up(zone: &Zone, host: Option<&str>, query: &Query) -> Option<Found> {
     let name = query.name();
-    let own = || {
-        host.filter(|host| is_own_name(host, &name))
-            .map(|_| vec![zone.gateway()])
-    };
-    let addresses = zone.addresses(&name).map(<[_]>::to_vec).or_else(own);
-    let asked = query.asked();
-    let Some(addresses) = addresses else {
+    let own = || host.filter(|host| is_own_name(host, &name)).map(|_| zone.host());
+    let Some(addresses) = zone.addresses(&name).or_else(own) else {
         return look_back(zone, query);
     };
-    let wanted = matches!(query.kind(), RecordType::A | RecordType::ANY) && !addresses.is_empty();
-    Some(if wanted && is_internet(query) {
-        Found::Addresses(addresses)
+    let wanted = addresses.iter().copied().filter(|address| is_asked_for(address, query));
+    let wanted: Vec<_> = wanted.collect();
+    Some(if !wanted.is_empty() && is_internet(query) {
+        Found::Addresses(wanted)
     } else {
-        Found::Nothing(asked.name().clone())
+        Found::Nothing(query.asked().name().clone())
     })
 }
 
-/// The name of an address in the subnet; what is asked about a part of it stays here too.
+fn is_asked_for(address: &IpAddr, query: &Query) -> bool {
+    let own_type = match address {
+        IpAddr::V4(_) => RecordType::A,
+        IpAddr::V6(_) => RecordType::AAAA,
+    };
+    [own_type, RecordType::ANY].contains(&query.kind())
+}
+
+/// The name of an address in a subnet of ours; what is asked about a part of it stays here too.
 fn look_back(zone: &Zone, query: &Query) -> Option<Found> {
     let name = query.asked().name();
-    let IpAddr::V4(address) = name.parse_arpa_name().ok()?.addr() else {
-        return None;
+    let address = name.parse_arpa_name().ok()?.addr();
+    let (bits, bits_of_a_label) = match address {
+        IpAddr::V4(_) => (32, 8),
+        // RFC 3596 section 2.5.
+        IpAddr::V6(_) => (128, 4),
     };
-    let labels = usize::from(name.num_labels());
-    let octets = usize::from(zone.subnet().prefix() / 8);
-    if labels < ARPA_LABELS + octets.max(1) {
+    let given = usize::from(name.num_labels()).checked_sub(ARPA_LABELS)?;
+    let of_subnet = usize::from(zone.subnet_of(address)?.prefix() / bits_of_a_label);
+    if given < of_subnet.max(1) {
         return None;
     }
-    let apex = name.trim_to(ARPA_LABELS + octets);
+    let apex = name.trim_to(ARPA_LABELS + of_subnet);
     match zone.owner(address) {
         Owner::Elsewhere => None,
-        Owner::Named(_) | Owner::Nobody if labels < ARPA_LABELS + 4 => Some(Found::Nothing(apex)),
+        Owner::Named(_) | Owner::Nobody if given < bits / usize::from(bits_of_a_label) => Some(Found::Nothing(apex)),
         Owner::Nobody => Some(Found::Unknown(apex)),
         Owner::Named(owner) if matches!(query.kind(), RecordType::PTR | RecordType::ANY) && is_internet(query) => {
             let mut owner = Name::from_ascii(owner).ok()?;
@@ -101,7 +108,7 @@ impl Found {
         let record = |data| Record::from_rdata(name.clone(), TTL, data);
         match self {
             Self::Addresses(addresses) => {
-                reply.add_answers(addresses.into_iter().map(|address| record(RData::A(A(address)))));
+                reply.add_answers(addresses.into_iter().map(|address| record(data(address))));
             }
             Self::Name(owner) => _ = reply.add_answer(record(RData::PTR(PTR(owner)))),
             Self::Nothing(apex) | Self::Unknown(apex) => {
@@ -110,6 +117,13 @@ impl Found {
             }
         }
         reply
+    }
+}
+
+fn data(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
     }
 }
 
@@ -125,5 +139,5 @@ const TTL: u32 = 5;
 /// For secondary servers, which there are none of; in seconds.
 const RETRY: i32 = 3600;
 
-/// "in-addr" and "arpa".
+/// "in-addr" or "ip6", and "arpa".
 const ARPA_LABELS: usize = 2;

@@ -1,7 +1,7 @@
 //! A resolver against real servers on loopback, good and bad.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -17,8 +17,13 @@ use super::slots::{IN_FLIGHT, STREAMS};
 use super::*;
 
 const LOCALHOST: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
-const WEB: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
+const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1));
+const GATEWAY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 1));
+const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 2));
+const SIX: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(172, 17, 0, 6)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 6)),
+];
 /// Who asks.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 9));
 
@@ -73,11 +78,20 @@ fn resolver(servers: &[SocketAddr]) -> Resolver {
     })
 }
 
-/// `web` runs, `db` does not.
+fn empty_zone() -> Zone {
+    let subnets = [("172.17.0.0/16", GATEWAY), ("fd00:9::/64", GATEWAY6)];
+    Zone::new(
+        "gp0",
+        subnets.map(|(subnet, gateway)| (subnet.parse().unwrap(), gateway)),
+    )
+}
+
+/// `web` and `six` run, `db` does not.
 fn zone() -> Zone {
-    let mut zone = Zone::new("gp0", "172.17.0.0/16".parse().unwrap(), GATEWAY);
-    zone.add("web", "b9ffb0800ca5", Some(WEB));
-    zone.add("db", "0123456789ab", None);
+    let mut zone = empty_zone();
+    zone.add("web", "b9ffb0800ca5", &[WEB]);
+    zone.add("six", "6666b0800ca5", &SIX);
+    zone.add("db", "0123456789ab", &[]);
     zone
 }
 
@@ -359,6 +373,9 @@ async fn names_of_the_network_are_answered_here_whatever_is_asked() {
             "1.0.17.172.IN-ADDR.arpa",
             "1.0.17.172.IN-ADDR.arpa. 5 IN PTR host.containers.internal.",
         ),
+        (a, "six", "six. 5 IN A 172.17.0.6"),
+        (aaaa, "six", "six. 5 IN AAAA fd00:9::6"),
+        (ptr, SIX_ARPA, &format!("{SIX_ARPA}. 5 IN PTR six.gp0.")),
     ] {
         let answer = ask_udp(&resolver, &question_of(kind, name)).await;
         assert_eq!(
@@ -377,6 +394,9 @@ async fn names_of_the_network_are_answered_here_whatever_is_asked() {
         (a, "2.0.17.172.in-addr.arpa", 0, "17.172.in-addr.arpa"),
         (ptr, "0.17.172.in-addr.arpa", 0, "17.172.in-addr.arpa"),
         (ptr, "7.0.17.172.in-addr.arpa", 3, "17.172.in-addr.arpa"),
+        (mx, SIX_ARPA, 0, NINE_ARPA),
+        (ptr, NINE_ARPA, 0, NINE_ARPA),
+        (ptr, &SIX_ARPA.replacen('6', "7", 1), 3, NINE_ARPA),
     ] {
         let (code, answers, authority) = records(&ask_udp(&resolver, &question_of(kind, name)).await);
         assert_eq!((code, answers), (rcode, vec![]), "{kind} {name}");
@@ -386,7 +406,7 @@ async fn names_of_the_network_are_answered_here_whatever_is_asked() {
         );
     }
     assert_eq!(*asked.lock().unwrap(), 0, "nobody else was asked");
-    assert_eq!(count(&resolver, "dns_local"), 18);
+    assert_eq!(count(&resolver, "dns_local"), 24);
 }
 
 #[tokio::test]
@@ -402,6 +422,8 @@ async fn other_names_are_asked_for_elsewhere() {
         (12, "172.in-addr.arpa"),
         (12, "x.0.17.172.in-addr.arpa"),
         (12, "9.2.0.17.172.in-addr.arpa"),
+        (12, &SIX_ARPA.replacen("9.0.0.0", "a.0.0.0", 1)),
+        (12, &NINE_ARPA[2..]),
     ]
     .into_iter()
     .enumerate()
@@ -410,7 +432,7 @@ async fn other_names_are_asked_for_elsewhere() {
         ask_udp(&resolver, &question_of(kind, name)).await;
         assert_eq!(*asked.lock().unwrap() as usize, number + 1, "{name}");
     }
-    resolver.set_zone(Zone::new("gp0", "172.17.0.0/16".parse().unwrap(), GATEWAY));
+    resolver.set_zone(empty_zone());
     assert_eq!(
         resolver.at_once(&question(7, "web")),
         AtOnce::Later,
@@ -677,3 +699,7 @@ async fn a_slow_long_answer_over_tcp_has_its_time() {
         start.elapsed()
     );
 }
+
+/// fd00:9::6 and its subnet (RFC 3596 section 2.5).
+const SIX_ARPA: &str = "6.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.9.0.0.0.0.0.d.f.ip6.arpa";
+const NINE_ARPA: &str = "0.0.0.0.0.0.0.0.9.0.0.0.0.0.d.f.ip6.arpa";
