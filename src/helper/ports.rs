@@ -1,12 +1,12 @@
 //! A container's published ports: bound with it, before it runs, or later, and given back with it at the latest.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::sync::oneshot;
 
 use super::binding;
 use super::container::{Container, Published};
-use super::driver::Command;
+use super::driver::{Command, Destination};
 use super::failure::Failure;
 use super::lifecycle::{find, parse};
 use super::supervisor::{State, Supervisor};
@@ -146,18 +146,34 @@ fn bind_port(state: &mut State, container: &mut Container, spec: &PortSpec) -> R
 }
 
 /// Hands a bound port to the driver.
-///
-/// A client of either family comes to the container's address of that family, and whoever listens there answers, as on
-/// any host with both. In a network without IPv6 all come to the IPv4 address, as Docker's proxy has it.
 pub(super) fn open(supervisor: &Supervisor, published: &mut Published, lease: &Lease) {
     if let Some(port) = published.socket.take() {
-        let own_family = lease.address6.filter(|_| published.address.is_ipv6());
-        let address = own_family.map_or(lease.address.into(), IpAddr::V6);
         supervisor.command(Command::Publish {
             id: published.id,
             port,
-            container: SocketAddr::new(address, published.container_port.port),
+            destination: destination(published, lease),
         });
+    }
+}
+
+/// A client of either family comes to the container's address of that family, and is seen there by its own.
+///
+/// In a network without IPv6 all come to the IPv4 address, as Docker's proxy has it. With IPv6 a client of `localhost` tries
+/// ::1 first, and we have accepted its connection before the container was asked: it would not try 127.0.0.1 when that
+/// connection is reset. So a connection that nobody takes at the IPv6 address is led to the IPv4 address.
+fn destination(published: &Published, lease: &Lease) -> Destination {
+    let port = published.container_port.port;
+    let v4 = SocketAddr::new(lease.address.into(), port);
+    let v6 = lease.address6.filter(|_| published.address.is_ipv6());
+    match v6 {
+        Some(address6) => Destination {
+            container: SocketAddr::new(address6.into(), port),
+            otherwise: Some(v4),
+        },
+        None => Destination {
+            container: v4,
+            otherwise: None,
+        },
     }
 }
 

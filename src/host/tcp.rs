@@ -189,6 +189,14 @@ impl TcpSide {
         };
     }
 
+    /// Gives an accepted client back, watched by nobody; `None`, and closed, when that fails or it is none.
+    pub fn release(self, registry: &Registry) -> Option<TcpStream> {
+        let Stream::Tcp(mut stream) = self.stream else {
+            return None;
+        };
+        registry.deregister(&mut stream).ok().map(|()| stream)
+    }
+
     /// Closes with RST instead of FIN.
     pub fn reset(self) {
         if let Stream::Tcp(stream) = &self.stream {

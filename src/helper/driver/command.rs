@@ -33,7 +33,7 @@ pub enum Command {
         /// The host's side, bound.
         port: HostPort,
         /// The container's side.
-        container: SocketAddr,
+        destination: Destination,
     },
     /// Give a published port back to the host; answered when it is closed.
     Unpublish(PublishId, oneshot::Sender<()>),
@@ -48,6 +48,15 @@ pub enum Command {
     Counters(channel::UnboundedSender<(&'static str, u64)>),
     /// End the threads.
     Stop,
+}
+
+/// Where the clients of a published port are led.
+#[derive(Debug, Clone, Copy)]
+pub struct Destination {
+    /// The container's address and port.
+    pub container: SocketAddr,
+    /// Its address of the other family, for connections that nobody takes there.
+    pub otherwise: Option<SocketAddr>,
 }
 
 /// What the driver tells the supervisor.
@@ -179,7 +188,7 @@ impl Worker {
             match command {
                 Command::Attach(attachment) => self.engine.attach(attachment),
                 Command::Detach(attachment) => self.engine.detach(attachment),
-                Command::Publish { id, port, container } => self.publish(id, port, container),
+                Command::Publish { id, port, destination } => self.publish(id, port, destination),
                 Command::Unpublish(id, done) => {
                     self.flows.unpublish(id);
                     self.datagrams.unpublish(id);
@@ -213,12 +222,15 @@ impl Worker {
         }
     }
 
-    fn publish(&mut self, id: PublishId, port: HostPort, container: SocketAddr) {
+    fn publish(&mut self, id: PublishId, port: HostPort, destination: Destination) {
         let registry = self.poll.registry();
         let token = Readiness::Published(id).into();
         let registered = match port {
-            HostPort::Tcp(listener) => self.flows.publish(registry, token, id, listener, container),
-            HostPort::Udp(socket) => self.datagrams.publish(registry, token, id, socket, container),
+            HostPort::Tcp(listener) => self.flows.publish(registry, token, id, listener, destination),
+            HostPort::Udp(socket) => {
+                let container = destination.container;
+                self.datagrams.publish(registry, token, id, socket, container)
+            }
         };
         if let Err(error) = registered {
             tracing::error!(%error, ?id, "a published port cannot be watched");

@@ -9,7 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use smoltcp::time::Instant;
 
-use super::command::Events;
+use super::command::{Destination, Events};
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::errno::{is_exhaustion, would_block};
@@ -35,12 +35,22 @@ struct Side {
     established: bool,
     /// One side has finished sending.
     ending: bool,
+    /// A client's address, and the container's to which it is led if nobody takes it at the first.
+    otherwise: Option<(SocketAddr, SocketAddr)>,
 }
 
 #[derive(Debug)]
 struct Listener {
     socket: TcpListener,
-    container: SocketAddr,
+    destination: Destination,
+}
+
+/// An accepted client of a published port.
+#[derive(Debug)]
+pub(super) struct Client {
+    stream: TcpStream,
+    address: SocketAddr,
+    destination: Destination,
 }
 
 impl Flows {
@@ -74,12 +84,12 @@ impl Flows {
         let token = Readiness::Flow(flow).into();
         match target {
             Target::Host(address) => match TcpSide::connect(address, registry, token) {
-                Ok(socket) => self.insert(flow, socket, false),
+                Ok(socket) => self.insert(flow, Side::new(socket, false)),
                 Err(why) => engine.refused(now, flow, why),
             },
             Target::Resolver => match TcpSide::pair(registry, token) {
                 Ok((socket, theirs)) => {
-                    self.insert(flow, socket, true);
+                    self.insert(flow, Side::new(socket, true));
                     engine.connected(now, flow);
                     events.stream(theirs);
                 }
@@ -138,16 +148,30 @@ impl Flows {
         }
     }
 
-    /// The flow is over.
-    pub(super) fn close(&mut self, flow: FlowId, how: Closing) {
-        let Some(side) = self.sides.get_mut(flow.0 as usize).and_then(Option::take) else {
+    /// The flow is over; a client that the container did not take is led to its other address.
+    pub(super) fn close(&mut self, now: Instant, engine: &mut Engine, registry: &Registry, flow: FlowId, how: Closing) {
+        let Some(mut side) = self.sides.get_mut(flow.0 as usize).and_then(Option::take) else {
             return;
         };
         self.count -= 1;
         self.ending -= usize::from(side.ending);
-        match how {
-            Closing::Graceful => drop(side),
-            Closing::Reset => side.socket.reset(),
+        let otherwise = side.otherwise.take().filter(|_| !side.established);
+        match (how, otherwise) {
+            (Closing::Graceful, _) => drop(side),
+            (Closing::Reset, None) => side.socket.reset(),
+            (Closing::Reset, Some((address, container))) => {
+                if let Some(stream) = side.socket.release(registry) {
+                    let client = Client {
+                        stream,
+                        address,
+                        destination: Destination {
+                            container,
+                            otherwise: None,
+                        },
+                    };
+                    self.admit(now, engine, registry, client);
+                }
+            }
         }
     }
 
@@ -158,11 +182,11 @@ impl Flows {
         token: Token,
         id: PublishId,
         listener: std::net::TcpListener,
-        container: SocketAddr,
+        destination: Destination,
     ) -> io::Result<()> {
         let mut socket = TcpListener::from_std(listener);
         registry.register(&mut socket, token, Interest::READABLE)?;
-        self.listeners.insert(id, Listener { socket, container });
+        self.listeners.insert(id, Listener { socket, destination });
         Ok(())
     }
 
@@ -184,11 +208,15 @@ impl Flows {
             let Some(listener) = self.listeners.get(&id) else {
                 return Accepted::All;
             };
-            let container = listener.container;
             match listener.socket.accept() {
-                Ok((stream, client)) => {
-                    if let Some((stream, client)) = hand_on(siblings, stream, client, container) {
-                        self.admit(now, engine, registry, stream, client, container);
+                Ok((stream, address)) => {
+                    let client = Client {
+                        stream,
+                        address,
+                        destination: listener.destination,
+                    };
+                    if let Some(client) = hand_on(siblings, client) {
+                        self.admit(now, engine, registry, client);
                     }
                 }
                 Err(error) if would_block(&error) => return Accepted::All,
@@ -204,41 +232,38 @@ impl Flows {
     }
 
     /// Makes a flow of a client, or closes its connection.
-    pub(super) fn admit(
-        &mut self,
-        now: Instant,
-        engine: &mut Engine,
-        registry: &Registry,
-        stream: TcpStream,
-        client: SocketAddr,
-        container: SocketAddr,
-    ) {
+    pub(super) fn admit(&mut self, now: Instant, engine: &mut Engine, registry: &Registry, client: Client) {
+        let Client {
+            stream,
+            address,
+            destination: Destination { container, otherwise },
+        } = client;
         let refuse = |stream: TcpStream| {
             let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
         };
-        let flow = match engine.accept(now, client, container) {
+        let flow = match engine.accept(now, address, container) {
             Ok(flow) => flow,
             Err(why) => {
-                tracing::debug!(%why, %client, "client of a published port refused");
+                tracing::debug!(%why, client = %address, "client of a published port refused");
                 return refuse(stream);
             }
         };
         match TcpSide::accepted(stream, registry, Readiness::Flow(flow).into()) {
-            Ok(socket) => self.insert(flow, socket, false),
+            Ok(socket) => {
+                let otherwise = otherwise.map(|container| (address, container));
+                let side = Side::new(socket, false);
+                self.insert(flow, Side { otherwise, ..side });
+            }
             Err(_) => engine.reset(now, flow),
         }
     }
 
-    fn insert(&mut self, flow: FlowId, socket: TcpSide, established: bool) {
+    fn insert(&mut self, flow: FlowId, side: Side) {
         let index = flow.0 as usize;
         if self.sides.len() <= index {
             self.sides.resize_with(index + 1, || None);
         }
-        self.sides[index] = Some(Side {
-            socket,
-            established,
-            ending: false,
-        });
+        self.sides[index] = Some(side);
         self.count += 1;
     }
 
@@ -256,22 +281,12 @@ impl Flows {
 }
 
 /// Gives a client to the worker with the fewest flows; gives it back if that is this one, or the other has no room.
-fn hand_on(
-    siblings: &Siblings,
-    stream: TcpStream,
-    client: SocketAddr,
-    container: SocketAddr,
-) -> Option<(TcpStream, SocketAddr)> {
+fn hand_on(siblings: &Siblings, client: Client) -> Option<Client> {
     let Some(shard) = siblings.idler() else {
-        return Some((stream, client));
+        return Some(client);
     };
-    let mail = Mail::Client {
-        stream,
-        client,
-        container,
-    };
-    match siblings.hand(shard, mail) {
-        Err(Mail::Client { stream, client, .. }) => Some((stream, client)),
+    match siblings.hand(shard, Mail::Client(client)) {
+        Err(Mail::Client(client)) => Some(client),
         Err(Mail::Frame { .. } | Mail::Queue { .. } | Mail::Recall(_)) | Ok(()) => None,
     }
 }
@@ -300,6 +315,15 @@ enum Filled {
 }
 
 impl Side {
+    fn new(socket: TcpSide, established: bool) -> Self {
+        Self {
+            socket,
+            established,
+            ending: false,
+            otherwise: None,
+        }
+    }
+
     /// Bytes of the container to the host; false when the socket failed.
     fn drain(&mut self, now: Instant, engine: &mut Engine, flow: FlowId) -> bool {
         let mut failed = false;

@@ -30,7 +30,7 @@ use crate::stack::{Config, Directory, Ledger, ShardId};
 use crate::sys::clock;
 use crate::uplink::Uplink;
 
-pub use command::{Command, DriverHandle, Event, Events};
+pub use command::{Command, Destination, DriverHandle, Event, Events};
 
 use queues::FIRST;
 use siblings::Siblings;

@@ -2,14 +2,13 @@
 //!
 //! When one ends, whatever the reason, all do: a network that has lost a share of its flows would be a riddle.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use mio::Waker;
-use mio::net::TcpStream;
 
+use super::flows::Client;
 use super::rest::is_much;
 use crate::stack::{Offload, ShardId};
 use crate::uplink::Uplink;
@@ -32,15 +31,8 @@ pub(super) enum Mail {
     },
     /// A sibling wants its queue back.
     Recall(ShardId),
-    /// A client of a published port.
-    Client {
-        /// Accepted, watched by nobody.
-        stream: TcpStream,
-        /// Its address.
-        client: SocketAddr,
-        /// Whom it wants.
-        container: SocketAddr,
-    },
+    /// A client of a published port, watched by nobody.
+    Client(Client),
 }
 
 /// A worker's way to all of them.
@@ -94,7 +86,7 @@ impl Siblings {
         // Until it says for itself.
         sibling
             .flows
-            .fetch_add(usize::from(matches!(mail, Mail::Client { .. })), Ordering::Relaxed);
+            .fetch_add(usize::from(matches!(mail, Mail::Client(_))), Ordering::Relaxed);
         sibling.inbox.try_send(mail).map_err(|error| match error {
             std::sync::mpsc::TrySendError::Full(mail) | std::sync::mpsc::TrySendError::Disconnected(mail) => mail,
         })?;

@@ -327,13 +327,7 @@ impl Worker {
         for _ in 0..FRAMES_PER_TURN {
             match self.mail.try_recv() {
                 Ok(Mail::Frame { offload, frame }) => self.handle_frame(now, offload, &frame, Delivery::Handed),
-                Ok(Mail::Client {
-                    stream,
-                    client,
-                    container,
-                }) => self
-                    .flows
-                    .admit(now, &mut self.engine, self.poll.registry(), stream, client, container),
+                Ok(Mail::Client(client)) => self.flows.admit(now, &mut self.engine, self.poll.registry(), client),
                 Ok(Mail::Queue { owner, uplink }) => self.take_queue(now, owner, uplink),
                 Ok(Mail::Recall(owner)) => self.queues.give_back(self.poll.registry(), &self.siblings, owner),
                 Err(_) => return false,
@@ -376,7 +370,9 @@ impl Worker {
                     }
                 }
                 Action::Finish { flow } => self.flows.finish(flow),
-                Action::Close { flow, how } => self.flows.close(flow, how),
+                Action::Close { flow, how } => {
+                    self.flows.close(now, &mut self.engine, self.poll.registry(), flow, how);
+                }
                 Action::CloseMapping { mapping } => self.datagrams.close_mapping(mapping),
                 Action::CloseEcho { echo } => self.datagrams.close_echo(echo),
             }
