@@ -32,7 +32,6 @@ use crate::network::pool::AddressPool;
 use crate::network::publications::{AutoPorts, Publications, parse_reserved};
 use crate::network::subnet::{NoFreeSubnet, SubnetError};
 use crate::network::subnet6::Subnet6;
-use crate::network::zone::Zone;
 use crate::stack::{Config, UplinkCapabilities};
 use crate::sys::pidfd::PidFd;
 use crate::sys::random;
@@ -151,7 +150,7 @@ impl Supervisor {
             capabilities(uplink.offload),
         );
         config.limits = config.limits.within(descriptors_for_containers());
-        let resolver = resolver(options, subnets.zone(network));
+        let resolver = resolver(options, network, &subnets);
         let (events, receiver) = driver::Events::channel(resolver.clone());
         let queues = uplink::open(uplink.kind, uplink.queues)?;
         let driver = driver::spawn(&config, queues, random::seed, &events)?;
@@ -301,15 +300,20 @@ fn threads() -> usize {
 
 /// Knows the network's names, and asks the host's resolvers, or those that were asked for; answers fit a frame to the
 /// container.
-fn resolver(options: &NetworkOptions, zone: Zone) -> Resolver {
+fn resolver(options: &NetworkOptions, network: &str, subnets: &Subnets) -> Resolver {
     let upstreams = match options.dns.as_slice() {
         [] => Source::File(RESOLV_CONF.into()),
         given => Source::Fixed(given.iter().map(|address| SocketAddr::new(*address, DNS)).collect()),
     };
+    let headers = if subnets.v6.is_some() {
+        IPV6_AND_UDP_HEADERS
+    } else {
+        IPV4_AND_UDP_HEADERS
+    };
     Resolver::new(ResolverConfig {
         upstreams,
-        max_udp: usize::from(options.mtu).saturating_sub(IP_AND_UDP_HEADERS),
-        zone,
+        max_udp: usize::from(options.mtu).saturating_sub(headers),
+        zone: subnets.zone(network),
     })
 }
 
@@ -391,7 +395,10 @@ const MOST_THREADS: usize = 4;
 const DNS: u16 = 53;
 
 /// IPv4 without options (RFC 791 section 3.1) and UDP (RFC 768).
-const IP_AND_UDP_HEADERS: usize = 20 + 8;
+const IPV4_AND_UDP_HEADERS: usize = 20 + 8;
+
+/// IPv6 without extensions (RFC 8200 section 3) and UDP; questions come by either family.
+const IPV6_AND_UDP_HEADERS: usize = 40 + 8;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
