@@ -5,6 +5,8 @@
 #                             ├ 203.0.113.0/25 via 198.51.100.254, which answers no ARP (host unreachable after a while)
 #                             └ 203.0.113.128/25 unreachable (at once)
 #
+# The same in IPv6: 2001:db8:51::1 on the host; ::2 and ::77 outside, 2001:db8:51:2::/64 unreachable, the rest vanishes.
+#
 # Called with: the case's folder, the uid of the user (0: a namespace nested in this one is to hold the user), and
 # `no-tun` where there is to be no /dev/net/tun.
 work=$1 uid=$2 tun=${3:-tun}
@@ -27,6 +29,13 @@ ip route add default via 198.51.100.2
 ip route add 169.254.169.254/32 via 198.51.100.2
 ip route add 203.0.113.0/25 via 198.51.100.254
 ip route add unreachable 203.0.113.128/25
+
+if [ -e /proc/net/if_inet6 ]; then
+    ip address add 2001:db8:51::1/64 dev up0 nodad
+    for address in 2 77; do outside ip address add "2001:db8:51::$address/64" dev out0 nodad; done
+    ip route add default via 2001:db8:51::2
+    ip route add unreachable 2001:db8:51:2::/64
+fi
 
 # The names come from a stub resolver on the loopback, as systemd-resolved has it; cases start one when they need it.
 echo 'nameserver 127.0.0.53' >"$work/resolv.conf"

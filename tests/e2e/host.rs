@@ -18,6 +18,9 @@ pub(crate) const HOST: &str = "198.51.100.1";
 pub(crate) const OUTSIDE: &str = "198.51.100.2";
 pub(crate) const OUTSIDE_TOO: &str = "198.51.100.3";
 pub(crate) const CLIENT: &str = "198.51.100.77";
+/// The same in IPv6.
+pub(crate) const HOST6: &str = "2001:db8:51::1";
+pub(crate) const OUTSIDE6: &str = "2001:db8:51::2";
 
 /// A host that is ready for `gangplank`.
 #[derive(Debug)]
@@ -187,6 +190,19 @@ impl Host {
     /// The address of a container.
     pub(crate) fn address(&self, name: &str) -> Outcome<String> {
         self.inspect(name, "{{ .NetworkSettings.IPAddress }}")
+    }
+
+    /// Its IPv6 address.
+    pub(crate) fn address6(&self, name: &str) -> Outcome<String> {
+        self.inspect(name, "{{ .NetworkSettings.GlobalIPv6Address }}")
+    }
+
+    /// Ends the case as impossible where the kernel has no IPv6.
+    pub(crate) fn needs_ipv6(&self) -> Outcome {
+        if Path::new("/proc/net/if_inet6").exists() {
+            return Ok(());
+        }
+        Err(Trouble::Impossible("this kernel has no IPv6".to_owned()))
     }
 
     /// One `inspect` with a template.

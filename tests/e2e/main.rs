@@ -45,6 +45,7 @@ mod terminal;
 mod threads;
 mod tour;
 mod uplinks;
+mod v6;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,7 @@ fn all() -> Vec<Case> {
         outbound::CASES,
         names::CASES,
         dns::CASES,
+        v6::CASES,
         neighbours::CASES,
         policy::CASES,
         containers::CASES,
