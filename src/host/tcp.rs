@@ -1,7 +1,7 @@
 //! The host side of one TCP flow: a socket to the target, an accepted client, or a pair to our own resolver.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub enum Progress {
 impl TcpSide {
     /// Starts to connect.
     pub fn connect(target: SocketAddr, registry: &Registry, token: Token) -> Result<Self, Unreachable> {
-        let stream = TcpStream::connect(target).map_err(|error| unreachable(&error))?;
+        let stream = TcpStream::connect(target).map_err(|error| not_connected(&error, target))?;
         Self::register(Stream::Tcp(stream), Phase::Connecting, registry, token).map_err(|error| unreachable(&error))
     }
 
@@ -204,6 +204,17 @@ impl TcpSide {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// Why a connection could not even be begun. EADDRNOTAVAIL means that ports have run out, or, where IPv6 is switched off
+/// by sysctl, that there is no address to go out from; the second happens to datagrams too.
+fn not_connected(error: &io::Error, target: SocketAddr) -> Unreachable {
+    let lacks_address = |error: &io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
+    let datagram = || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect(target));
+    if target.is_ipv6() && lacks_address(error) && datagram().is_err_and(|error| lacks_address(&error)) {
+        return Unreachable::Network;
+    }
+    unreachable(error)
 }
 
 #[derive(Debug)]

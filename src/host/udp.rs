@@ -48,6 +48,18 @@ impl UdpSide {
 
     /// Sends a datagram, or several of `segment` bytes.
     pub fn send(&self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
+        let sent = self.send_parts(target, payload, segment);
+        sent.map_err(|error| {
+            // It has a port, so it lacks an address to go out from: IPv6 is switched off by sysctl.
+            if error.kind() == io::ErrorKind::AddrNotAvailable {
+                Errno::ENETUNREACH.into()
+            } else {
+                error
+            }
+        })
+    }
+
+    fn send_parts(&self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
         let Some(segment) = segment.filter(|segment| payload.len() > segment.get().into()) else {
             return self.socket.send_to(payload, target).map(drop);
         };
