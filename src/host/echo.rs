@@ -12,10 +12,17 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::errno::would_block;
+use super::failure::next_failure;
+use crate::stack::Failure;
+use crate::sys::error_queue;
+
 /// One container's echo id on the host.
 #[derive(Debug)]
 pub struct PingSocket {
     socket: Socket,
+    /// As a UDP socket's.
+    failing: bool,
 }
 
 /// An echo reply.
@@ -41,12 +48,23 @@ impl PingSocket {
         };
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         socket.set_nonblocking(true)?;
+        error_queue::enable(&socket, target)?;
         registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
-        Ok(Self { socket })
+        Ok(Self { socket, failing: false })
     }
 
-    /// Sends an echo request.
-    pub fn send(&self, target: IpAddr, sequence: u16, payload: &[u8]) -> io::Result<()> {
+    /// Sends an echo request; what fails is tried once more, as by [`UdpSide::send`](super::udp::UdpSide::send).
+    pub fn send(&mut self, target: IpAddr, sequence: u16, payload: &[u8]) -> io::Result<()> {
+        match self.try_send(target, sequence, payload) {
+            Err(error) if !would_block(&error) => {
+                self.failing = true;
+                self.try_send(target, sequence, payload)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn try_send(&self, target: IpAddr, sequence: u16, payload: &[u8]) -> io::Result<()> {
         let mut header = [0u8; HEADER];
         header[0] = if target.is_ipv4() {
             ECHO_REQUEST_V4
@@ -61,8 +79,10 @@ impl PingSocket {
     }
 
     /// Receives an echo reply into `buffer`.
-    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Reply> {
-        let (count, from) = recvfrom::<SockaddrStorage>(self.socket.as_raw_fd(), buffer)?;
+    pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<Reply> {
+        let received = recvfrom::<SockaddrStorage>(self.socket.as_raw_fd(), buffer).map_err(io::Error::from);
+        self.failing |= matches!(&received, Err(error) if !would_block(error));
+        let (count, from) = received?;
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
         let from = from.and_then(|address| ip(&address)).ok_or_else(invalid)?;
         let header = buffer
@@ -74,6 +94,17 @@ impl PingSocket {
             sequence: u16::from_be_bytes([header[6], header[7]]),
             len: count - HEADER,
         })
+    }
+
+    /// The oldest error about a request that was sent, with what was quoted of it in `buffer`; looks only after a call
+    /// has failed.
+    pub fn failure<'b>(&mut self, buffer: &'b mut [u8]) -> Option<Failure<'b>> {
+        if !self.failing {
+            return None;
+        }
+        let failure = next_failure(&self.socket, buffer);
+        self.failing = failure.is_some();
+        failure
     }
 }
 

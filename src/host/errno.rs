@@ -1,10 +1,15 @@
 //! What an error of a host socket means to the container that caused it.
+//!
+//! A container's kernel makes an errno of the ICMP error again; each row here is the one that leads back to the errno which
+//! the host's program would have seen (`icmp_err_convert`, net/ipv4/icmp.c). ENETDOWN has no such row, nor has EACCES
+//! (a local route that prohibits): their containers see ENETUNREACH and EHOSTUNREACH.
 
 use std::io;
 
 use nix::errno::Errno;
 
-use crate::stack::Unreachable;
+use crate::stack::{Fault, Unreachable};
+use crate::sys::error_queue::Origin;
 
 /// The container's view of an error of connect(2), send(2) or socket(2).
 pub fn unreachable(error: &io::Error) -> Unreachable {
@@ -16,11 +21,62 @@ pub fn unreachable(error: &io::Error) -> Unreachable {
     match errno {
         Errno::ECONNREFUSED | Errno::ECONNRESET => Unreachable::Refused,
         Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EINVAL | Errno::EAFNOSUPPORT => Unreachable::Network,
+        Errno::ENOPROTOOPT => Unreachable::Protocol,
+        Errno::EOPNOTSUPP => Unreachable::SourceRoute,
+        Errno::EHOSTDOWN => Unreachable::HostUnknown,
+        Errno::ENONET => Unreachable::Isolated,
         Errno::EACCES | Errno::EPERM => Unreachable::Prohibited,
         Errno::ETIMEDOUT => Unreachable::TimedOut,
         Errno::EADDRNOTAVAIL => Unreachable::Exhausted,
         _ if is_exhaustion(error) => Unreachable::Exhausted,
         _ => Unreachable::Host,
+    }
+}
+
+/// What an ICMP error says; none where it is no end of a datagram, or our own kernel has said it at once.
+pub fn fault(origin: Origin) -> Option<Fault> {
+    match origin {
+        Origin::Local => None,
+        Origin::Icmp { message, mtu, .. } => icmp_fault(message, mtu),
+        Origin::Icmpv6 { message, mtu, .. } => icmpv6_fault(message, mtu),
+    }
+}
+
+/// RFC 792, RFC 1812 section 5.2.7.1, RFC 1191.
+fn icmp_fault(message: (u8, u8), mtu: u32) -> Option<Fault> {
+    let why = match message {
+        (3, 0 | 6 | 9 | 11) => Unreachable::Network,
+        (3, 1 | 10 | 12) => Unreachable::Host,
+        (3, 2) => Unreachable::Protocol,
+        (3, 3) => Unreachable::Refused,
+        (3, 4) => return Some(too_big(mtu)),
+        (3, 5) => Unreachable::SourceRoute,
+        (3, 7) => Unreachable::HostUnknown,
+        (3, 8) => Unreachable::Isolated,
+        (3, 13..=15) => Unreachable::Prohibited,
+        (11, 0) => return Some(Fault::TimeExceeded),
+        _ => return None,
+    };
+    Some(why.into())
+}
+
+/// RFC 4443 section 3.
+fn icmpv6_fault(message: (u8, u8), mtu: u32) -> Option<Fault> {
+    let why = match message {
+        (1, 0) => Unreachable::Network,
+        (1, 1 | 5 | 6) => Unreachable::Prohibited,
+        (1, 2 | 3) => Unreachable::Host,
+        (1, 4) => Unreachable::Refused,
+        (2, _) => return Some(too_big(mtu)),
+        (3, 0) => return Some(Fault::TimeExceeded),
+        _ => return None,
+    };
+    Some(why.into())
+}
+
+fn too_big(mtu: u32) -> Fault {
+    Fault::TooBig {
+        mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
     }
 }
 
@@ -51,9 +107,33 @@ mod tests {
             (Errno::EPERM, Unreachable::Prohibited),
             (Errno::ETIMEDOUT, Unreachable::TimedOut),
             (Errno::EMFILE, Unreachable::Exhausted),
+            (Errno::ENOPROTOOPT, Unreachable::Protocol),
+            (Errno::EHOSTDOWN, Unreachable::HostUnknown),
+            (Errno::ENONET, Unreachable::Isolated),
+            (Errno::ENETDOWN, Unreachable::Network),
+            (Errno::EADDRNOTAVAIL, Unreachable::Exhausted),
         ];
         for (errno, expected) in table {
             assert_eq!(unreachable(&io::Error::from(errno)), expected, "{errno}");
         }
+    }
+
+    #[test]
+    fn errors_of_routers_keep_their_meaning() {
+        let icmp = |message, mtu| {
+            fault(Origin::Icmp {
+                message,
+                offender: None,
+                mtu,
+            })
+        };
+        assert_eq!(icmp((3, 3), 0), Some(Unreachable::Refused.into()));
+        assert_eq!(icmp((3, 13), 0), Some(Unreachable::Prohibited.into()));
+        assert_eq!(icmp((3, 4), 1280), Some(Fault::TooBig { mtu: 1280 }));
+        assert_eq!(icmp((3, 4), 70_000), Some(Fault::TooBig { mtu: 65_535 }));
+        assert_eq!(icmp((11, 0), 0), Some(Fault::TimeExceeded));
+        assert_eq!(icmp((11, 1), 0), None, "reassembly at the target is its own affair");
+        assert_eq!(icmp((4, 0), 0), None, "source quench is ignored (RFC 6633)");
+        assert_eq!(fault(Origin::Local), None);
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod echo;
 pub mod errno;
+mod failure;
 pub mod listen;
 pub mod resolver;
 pub mod tcp;

@@ -14,12 +14,18 @@ use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
 
+use super::errno::would_block;
+use super::failure::next_failure;
+use crate::stack::Failure;
 use crate::sys::datagrams::Batch;
+use crate::sys::error_queue;
 
 /// A bound socket that is watched.
 #[derive(Debug)]
 pub struct UdpSide {
     socket: UdpSocket,
+    /// A call has failed with what may have been the error of an earlier datagram: its queue of errors is to be read.
+    failing: bool,
 }
 
 impl UdpSide {
@@ -42,13 +48,23 @@ impl UdpSide {
     pub fn watch(mut socket: UdpSocket, registry: &Registry, token: Token) -> io::Result<Self> {
         // A kernel before 5.0 hands datagrams over one by one.
         let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
+        error_queue::enable(&socket, socket.local_addr()?.ip())?;
         registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(Self { socket })
+        Ok(Self { socket, failing: false })
     }
 
     /// Sends a datagram, or several of `segment` bytes.
-    pub fn send(&self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
-        let sent = self.send_parts(target, payload, segment);
+    ///
+    /// An error that is reported first may be an earlier datagram's, which the socket was told of meanwhile; so what
+    /// fails is tried once more, and [`UdpSide::failure`] has what was said about the earlier one.
+    pub fn send(&mut self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
+        let sent = match self.try_send(target, payload, segment) {
+            Err(error) if !would_block(&error) => {
+                self.failing = true;
+                self.try_send(target, payload, segment)
+            }
+            outcome => outcome,
+        };
         sent.map_err(|error| {
             // It has a port, so it lacks an address to go out from: IPv6 is switched off by sysctl.
             if error.kind() == io::ErrorKind::AddrNotAvailable {
@@ -59,7 +75,7 @@ impl UdpSide {
         })
     }
 
-    fn send_parts(&self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
+    fn try_send(&self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
         let Some(segment) = segment.filter(|segment| payload.len() > segment.get().into()) else {
             return self.socket.send_to(payload, target).map(drop);
         };
@@ -83,8 +99,21 @@ impl UdpSide {
     }
 
     /// Takes what waits, as much as the batch has room for.
-    pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
-        batch.receive(&self.socket)
+    pub fn receive(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let outcome = batch.receive(&self.socket);
+        self.failing |= matches!(&outcome, Err(error) if !would_block(error));
+        outcome
+    }
+
+    /// The oldest error about a datagram that was sent, with what was quoted of it in `buffer`; looks only after a call
+    /// has failed.
+    pub fn failure<'b>(&mut self, buffer: &'b mut [u8]) -> Option<Failure<'b>> {
+        if !self.failing {
+            return None;
+        }
+        let failure = next_failure(&self.socket, buffer);
+        self.failing = failure.is_some();
+        failure
     }
 }
 
@@ -99,6 +128,7 @@ fn bind(target: SocketAddr, port: u16) -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::Unreachable;
 
     fn open(port: u16) -> (UdpSide, SocketAddr, mio::Poll) {
         let poll = mio::Poll::new().unwrap();
@@ -117,8 +147,8 @@ mod tests {
 
     #[test]
     fn a_superframe_arrives_as_its_datagrams() {
-        let (sender, from, _poll) = open(1);
-        let (receiver, to, _poll) = open(2);
+        let (mut sender, from, _poll) = open(1);
+        let (mut receiver, to, _poll) = open(2);
         let payload: Vec<u8> = (0..14_100_u32).map(|byte| (byte % 251) as u8).collect();
         sender.send(to, &payload, NonZeroU16::new(1400)).unwrap();
         let mut arrived = Vec::new();
@@ -136,9 +166,27 @@ mod tests {
     }
 
     #[test]
+    fn an_error_belongs_to_the_datagram_that_caused_it() {
+        let (mut sender, _, _poll) = open(1);
+        let (mut receiver, to, _poll) = open(2);
+        let closed = SocketAddr::from(([127, 0, 0, 1], 9));
+        let mut buffer = [0; 100];
+        assert_eq!(sender.failure(&mut buffer), None);
+        sender.send(closed, b"first", None).unwrap();
+        sender.send(to, b"second", None).unwrap();
+        let failure = sender.failure(&mut buffer).unwrap();
+        assert_eq!((failure.target, failure.fault), (closed, Unreachable::Refused.into()));
+        assert_eq!((failure.offender, failure.quoted), (Some(closed.ip()), &b"first"[..]));
+        assert_eq!(sender.failure(&mut buffer), None);
+        let mut batch = Batch::new();
+        receiver.receive(&mut batch).unwrap();
+        assert_eq!(&batch.slot(0)[..6], b"second");
+    }
+
+    #[test]
     fn an_empty_datagram_is_one() {
-        let (sender, _, _poll) = open(1);
-        let (receiver, to, _poll) = open(2);
+        let (mut sender, _, _poll) = open(1);
+        let (mut receiver, to, _poll) = open(2);
         sender.send(to, &[], None).unwrap();
         let mut batch = Batch::new();
         receiver.receive(&mut batch).unwrap();

@@ -12,7 +12,7 @@ use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpProtocol, Ipv4Packet, c
 use super::Offload;
 use super::control::Control;
 use super::frame::{ETHERNET_HEADER, IPV4_HEADER, Ipv4Header, write_ethernet};
-use super::types::Unreachable;
+use super::types::{Fault, Unreachable};
 
 /// What is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +21,18 @@ pub(super) enum IcmpError {
     Network,
     /// Type 3 code 1.
     Host,
+    /// Type 3 code 2.
+    Protocol,
     /// Type 3 code 3.
     Port,
+    /// Type 3 code 4 with the MTU of the next hop (RFC 1191 section 4).
+    TooBig { mtu: u16 },
+    /// Type 3 code 5.
+    SourceRoute,
+    /// Type 3 code 7.
+    HostUnknown,
+    /// Type 3 code 8.
+    Isolated,
     /// Type 3 code 13, communication administratively prohibited.
     Prohibited,
     /// Type 11 code 0, time to live exceeded in transit.
@@ -30,22 +40,42 @@ pub(super) enum IcmpError {
 }
 
 impl IcmpError {
-    /// How an unreachable host side is told; not at all if there is nothing fitting.
-    pub(super) fn for_unreachable(why: Unreachable) -> Option<Self> {
+    /// How a fault is told; not at all if there is nothing fitting.
+    pub(super) fn for_fault(fault: Fault) -> Option<Self> {
+        match fault {
+            Fault::Unreachable(why) => Self::for_unreachable(why),
+            Fault::TimeExceeded => Some(Self::TimeExceeded),
+            Fault::TooBig { mtu } => Some(Self::TooBig { mtu }),
+        }
+    }
+
+    fn for_unreachable(why: Unreachable) -> Option<Self> {
         match why {
             Unreachable::Refused => Some(Self::Port),
             Unreachable::Network => Some(Self::Network),
             Unreachable::Host => Some(Self::Host),
+            Unreachable::Protocol => Some(Self::Protocol),
+            Unreachable::SourceRoute => Some(Self::SourceRoute),
+            Unreachable::HostUnknown => Some(Self::HostUnknown),
+            Unreachable::Isolated => Some(Self::Isolated),
             Unreachable::Prohibited => Some(Self::Prohibited),
             Unreachable::TimedOut | Unreachable::Exhausted => None,
         }
     }
 
-    /// The machine that reports it: a closed port is the destination's own word, all else the gateway's.
+    /// The machine that reports it where nobody else did: a closed port is the destination's own word, all else the
+    /// gateway's.
     fn reporter(self, gateway: Ipv4Addr, destination: Ipv4Addr) -> Ipv4Addr {
         match self {
-            Self::Port => destination,
-            Self::Network | Self::Host | Self::Prohibited | Self::TimeExceeded => gateway,
+            Self::Port | Self::Protocol => destination,
+            Self::Network
+            | Self::Host
+            | Self::TooBig { .. }
+            | Self::SourceRoute
+            | Self::HostUnknown
+            | Self::Isolated
+            | Self::Prohibited
+            | Self::TimeExceeded => gateway,
         }
     }
 
@@ -53,9 +83,29 @@ impl IcmpError {
         match self {
             Self::Network => [3, 0],
             Self::Host => [3, 1],
+            Self::Protocol => [3, 2],
             Self::Port => [3, 3],
+            Self::TooBig { .. } => [3, 4],
+            Self::SourceRoute => [3, 5],
+            Self::HostUnknown => [3, 7],
+            Self::Isolated => [3, 8],
             Self::Prohibited => [3, 13],
             Self::TimeExceeded => [11, 0],
+        }
+    }
+
+    fn mtu(self) -> u16 {
+        match self {
+            Self::TooBig { mtu } => mtu,
+            Self::Network
+            | Self::Host
+            | Self::Protocol
+            | Self::Port
+            | Self::SourceRoute
+            | Self::HostUnknown
+            | Self::Isolated
+            | Self::Prohibited
+            | Self::TimeExceeded => 0,
         }
     }
 
@@ -64,7 +114,8 @@ impl IcmpError {
         let quoted = &packet[..packet.len().min(MAX_QUOTE)];
         let about = Ipv4Packet::new_unchecked(packet);
         let payload_len = HEAD + quoted.len();
-        let source = self.reporter(way.gateway, about.dst_addr());
+        let said = way.reporter;
+        let source = said.unwrap_or_else(|| self.reporter(way.gateway, about.dst_addr()));
         let header = Ipv4Header {
             source,
             target: about.src_addr(),
@@ -77,6 +128,7 @@ impl IcmpError {
             header.write(&mut out[ETHERNET_HEADER..]);
             let message = &mut out[ETHERNET_HEADER + IPV4_HEADER..];
             message[..2].copy_from_slice(&self.kind_and_code());
+            message[6..8].copy_from_slice(&self.mtu().to_be_bytes());
             message[HEAD..].copy_from_slice(quoted);
             let sum = !checksum::data(message);
             message[2..4].copy_from_slice(&sum.to_be_bytes());
@@ -84,12 +136,13 @@ impl IcmpError {
     }
 }
 
-/// The gateway's addresses and the container's.
+/// The gateway's addresses and the container's, and who reports if it is neither gateway nor target.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
     pub(super) gateway_mac: EthernetAddress,
     pub(super) gateway: Ipv4Addr,
     pub(super) mac: EthernetAddress,
+    pub(super) reporter: Option<Ipv4Addr>,
 }
 
 /// Whether an error may be sent about `packet`, an IPv4 packet with a checked header.
@@ -110,7 +163,7 @@ fn is_icmp_error(about: &Ipv4Packet<&[u8]>) -> bool {
 const HEAD: usize = 8;
 
 /// RFC 1812 section 4.3.2.3: as much of the packet as fits a datagram of 576 bytes.
-const MAX_QUOTE: usize = 576 - IPV4_HEADER - HEAD;
+pub(super) const MAX_QUOTE: usize = 576 - IPV4_HEADER - HEAD;
 
 /// RFC 792.
-const ECHO_REQUEST: u8 = 8;
+pub(super) const ECHO_REQUEST: u8 = 8;

@@ -14,22 +14,30 @@ use super::frame::{ETHERNET_HEADER, Packet, write_ethernet};
 use super::icmp::IcmpError;
 use super::ipv6::IPV6_HEADER;
 
-/// The gateway's addresses and the container's.
+/// The gateway's addresses and the container's, and who reports if it is neither gateway nor target.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
     pub(super) gateway_mac: EthernetAddress,
     pub(super) gateway: Ipv6Addr,
     pub(super) mac: EthernetAddress,
+    pub(super) reporter: Option<Ipv6Addr>,
 }
 
 /// Queues the error about `packet`, an IPv6 packet with a checked header. False when the queue is full.
 pub(super) fn send(error: IcmpError, control: &mut Control, way: Way, packet: &[u8]) -> bool {
     let about = Ipv6Packet::new_unchecked(packet);
-    let source = if error == IcmpError::Port {
-        about.dst_addr()
-    } else {
-        way.gateway
+    let usual = match error {
+        IcmpError::Port | IcmpError::Protocol => about.dst_addr(),
+        IcmpError::Network
+        | IcmpError::Host
+        | IcmpError::TooBig { .. }
+        | IcmpError::SourceRoute
+        | IcmpError::HostUnknown
+        | IcmpError::Isolated
+        | IcmpError::Prohibited
+        | IcmpError::TimeExceeded => way.gateway,
     };
+    let source = way.reporter.unwrap_or(usual);
     let ends = Ends::V6 {
         source,
         target: about.src_addr(),
@@ -42,6 +50,7 @@ pub(super) fn send(error: IcmpError, control: &mut Control, way: Way, packet: &[
         (HEAD + quoted.len(), USUAL),
         |message| {
             message[..2].copy_from_slice(&kind_and_code(error));
+            message[4..HEAD].copy_from_slice(&detail(error).to_be_bytes());
             message[HEAD..].copy_from_slice(quoted);
         },
     )
@@ -67,14 +76,32 @@ fn send_message(
     })
 }
 
-/// RFC 4443 sections 3.1 and 3.3.
+/// RFC 4443 section 3. What only IPv4 distinguishes is an address that cannot be reached.
 fn kind_and_code(error: IcmpError) -> [u8; 2] {
     match error {
         IcmpError::Network => [1, 0],
         IcmpError::Prohibited => [1, 1],
-        IcmpError::Host => [1, 3],
+        IcmpError::Host | IcmpError::SourceRoute | IcmpError::HostUnknown | IcmpError::Isolated => [1, 3],
         IcmpError::Port => [1, 4],
+        IcmpError::TooBig { .. } => [2, 0],
         IcmpError::TimeExceeded => [3, 0],
+        IcmpError::Protocol => [4, 1],
+    }
+}
+
+/// The word after the checksum: the MTU (section 3.2), or where the packet names the protocol (section 3.4).
+fn detail(error: IcmpError) -> u32 {
+    match error {
+        IcmpError::TooBig { mtu } => mtu.into(),
+        IcmpError::Protocol => NEXT_HEADER,
+        IcmpError::Network
+        | IcmpError::Host
+        | IcmpError::Port
+        | IcmpError::SourceRoute
+        | IcmpError::HostUnknown
+        | IcmpError::Isolated
+        | IcmpError::Prohibited
+        | IcmpError::TimeExceeded => 0,
     }
 }
 
@@ -114,11 +141,14 @@ pub(super) fn has_good_checksum(packet: &Packet<'_>) -> bool {
 const ON_LINK: u8 = 255;
 const USUAL: u8 = 64;
 
+/// Where the IPv6 header says what follows.
+const NEXT_HEADER: u32 = 6;
+
 /// Bytes before the quotation.
 const HEAD: usize = 8;
 
 /// RFC 4443 section 3: as much of the packet as fits the smallest MTU of IPv6.
-const MAX_QUOTE: usize = 1280 - IPV6_HEADER - HEAD;
+pub(super) const MAX_QUOTE: usize = 1280 - IPV6_HEADER - HEAD;
 
 /// RFC 4443 section 4.1.
 pub(super) const ECHO_REQUEST: u8 = 128;

@@ -302,14 +302,55 @@ pub enum Unreachable {
     Refused,
     /// ENETUNREACH.
     Network,
-    /// EHOSTUNREACH, EHOSTDOWN.
+    /// EHOSTUNREACH.
     Host,
+    /// ENOPROTOOPT: the target does not speak the protocol.
+    Protocol,
+    /// EOPNOTSUPP: a source route failed.
+    SourceRoute,
+    /// EHOSTDOWN: the router knows no such host.
+    HostUnknown,
+    /// ENONET: the router keeps us apart.
+    Isolated,
     /// EACCES, EPERM, or our own policy: administratively prohibited (RFC 1812 section 5.2.7.1, code 13).
     Prohibited,
     /// ETIMEDOUT: silence; the container's own timers decide.
     TimedOut,
     /// No descriptor or no memory on our side: RST.
     Exhausted,
+}
+
+/// Why a datagram went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It could not be delivered.
+    Unreachable(Unreachable),
+    /// Its time to live ended on the way.
+    TimeExceeded,
+    /// It may not be cut and is larger than this, the MTU of the way in bytes.
+    TooBig {
+        /// With the IP header.
+        mtu: u16,
+    },
+}
+
+impl From<Unreachable> for Fault {
+    fn from(why: Unreachable) -> Self {
+        Self::Unreachable(why)
+    }
+}
+
+/// What the host's network said about a datagram that had left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure<'p> {
+    /// Where the datagram was to go, as the host's network knows it.
+    pub target: SocketAddr,
+    /// What became of it.
+    pub fault: Fault,
+    /// Who says so, if it is known.
+    pub offender: Option<IpAddr>,
+    /// As much of what the host socket sent as was quoted: a payload of UDP, or an echo request from its first byte.
+    pub quoted: &'p [u8],
 }
 
 /// Why an inbound connection can't become a flow.

@@ -62,6 +62,12 @@ impl Mapping {
         Some(peer.shown)
     }
 
+    /// What the container calls `real`, if it has written there.
+    pub(super) fn shown(&self, real: SocketAddr) -> Option<SocketAddr> {
+        let peer = self.peers.iter().find(|peer| peer.real == real)?;
+        Some(peer.shown)
+    }
+
     /// How long it lives after the container's last datagram.
     pub(super) fn lifetime(&self) -> Duration {
         let questions_only = self.peers.iter().all(|peer| peer.real.port() == DNS_PORT);

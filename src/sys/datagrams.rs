@@ -152,7 +152,7 @@ fn segment_of(header: &libc::msghdr) -> Option<NonZeroU16> {
     None
 }
 
-fn endpoint(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+pub(super) fn endpoint(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     // SAFETY: the storage is as large as any address, and the family in it says which it is.
     let address = unsafe { SockaddrStorage::from_raw(ptr::from_ref(name).cast(), None) }?;
     let v4 = address

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod datagrams;
 pub mod descriptors;
+pub mod error_queue;
 pub mod ethtool;
 pub mod mapping;
 pub mod namespace;

@@ -11,6 +11,7 @@
 
 mod closing;
 mod datagrams;
+mod errors;
 mod guarding;
 mod handshake;
 mod hostile;

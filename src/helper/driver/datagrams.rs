@@ -16,10 +16,10 @@ use smoltcp::time::Instant;
 use super::token::Readiness;
 use super::train::Train;
 use super::worker::Link;
-use crate::host::echo::{HEADER, PingSocket};
+use crate::host::echo::{HEADER, PingSocket, Reply};
 use crate::host::errno::{unreachable, would_block};
 use crate::host::udp::UdpSide;
-use crate::stack::{ClientSocket, EchoId, Engine, MappingId, Payload, PublishId, Transmit, Unreachable};
+use crate::stack::{ClientSocket, EchoId, Engine, Failure, MappingId, Payload, PublishId, Transmit, Unreachable};
 use crate::sys::datagrams::Batch;
 
 /// Host sockets by mapping.
@@ -125,7 +125,7 @@ impl Datagrams {
         let socket = match socket {
             ClientSocket::Mapping { id, port } => self.mapping(registry, id, port, target)?,
             // The port was unpublished while its client's answer was on the way.
-            ClientSocket::Published(id) => &self.published.get(&id).ok_or(Unreachable::Refused)?.socket,
+            ClientSocket::Published(id) => &mut self.published.get_mut(&id).ok_or(Unreachable::Refused)?.socket,
         };
         sent(socket.send(target, payload, segment))
     }
@@ -139,26 +139,31 @@ impl Datagrams {
         sequence: u16,
         payload: &[u8],
     ) -> Result<(), Unreachable> {
-        if !self.echoes.contains_key(&echo) {
-            let socket = PingSocket::open(target, registry, Readiness::Echo(echo).into())
-                .inspect_err(|error| self.explain_ping(error))
-                .map_err(|error| unreachable(&error))?;
-            self.echoes.insert(echo, socket);
-        }
-        match self.echoes[&echo].send(target, sequence, payload) {
-            Err(error) if !would_block(&error) => Err(unreachable(&error)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let socket = match self.echoes.entry(echo) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let socket = PingSocket::open(target, registry, Readiness::Echo(echo).into())
+                    .inspect_err(|error| explain_ping(&mut self.ping_explained, error))
+                    .map_err(|error| unreachable(&error))?;
+                new.insert(socket)
+            }
+        };
+        sent(socket.send(target, sequence, payload))
     }
 
     /// Takes what the hosts answered to a mapping, a bounded portion; true when more may wait.
     pub(super) fn receive(&mut self, now: Instant, engine: &mut Engine, link: &mut Link, mapping: MappingId) -> bool {
-        let Some(socket) = self.mappings.get(&mapping) else {
+        let Some(socket) = self.mappings.get_mut(&mapping) else {
             return false;
         };
-        receive_some(socket, &mut self.batch, engine, |engine, from, payload| {
+        let more = receive_some(socket, &mut self.batch, engine, |engine, from, payload| {
             forward(link, |out| engine.deliver_datagram(now, mapping, from, payload, out));
-        })
+        });
+        let failed = fetch_failures(
+            |buffer| socket.failure(buffer),
+            |failure| engine.mapping_failed(now, mapping, failure),
+        );
+        more || failed
     }
 
     /// Takes what clients sent to a published port.
@@ -169,34 +174,36 @@ impl Datagrams {
         link: &mut Link,
         id: PublishId,
     ) -> bool {
-        let Some(Published { socket, container }) = self.published.get(&id) else {
+        let Some(Published { socket, container }) = self.published.get_mut(&id) else {
             return false;
         };
-        receive_some(socket, &mut self.batch, engine, |engine, client, payload| {
+        let more = receive_some(socket, &mut self.batch, engine, |engine, client, payload| {
             forward(link, |out| {
                 engine.deliver_published(now, id, client, *container, payload, out)
             });
-        })
+        });
+        let failed = fetch_failures(
+            |buffer| socket.failure(buffer),
+            |failure| engine.published_failed(now, id, *container, failure),
+        );
+        more || failed
     }
 
     /// Takes echo replies.
     pub(super) fn receive_echo(&mut self, now: Instant, engine: &mut Engine, link: &mut Link, echo: EchoId) -> bool {
-        let Some(socket) = self.echoes.get(&echo) else {
+        let Some(socket) = self.echoes.get_mut(&echo) else {
             return false;
         };
-        for _ in 0..DATAGRAMS_PER_TURN {
-            match socket.recv(&mut self.echo) {
-                Ok(reply) => {
-                    let payload = &self.echo[HEADER..HEADER + reply.len];
-                    forward(link, |out| {
-                        engine.deliver_echo(now, echo, reply.from, reply.sequence, payload, out)
-                    });
-                }
-                Err(error) if would_block(&error) => return false,
-                Err(error) => tracing::debug!(%error, "ping socket"),
-            }
-        }
-        true
+        let more = receive_echoes(socket, &mut self.echo, |reply, payload| {
+            forward(link, |out| {
+                engine.deliver_echo(now, echo, reply.from, reply.sequence, payload, out)
+            });
+        });
+        let failed = fetch_failures(
+            |buffer| socket.failure(buffer),
+            |failure| engine.echo_failed(now, echo, failure),
+        );
+        more || failed
     }
 
     /// Serves a published UDP port.
@@ -234,7 +241,7 @@ impl Datagrams {
         id: MappingId,
         port: u16,
         target: SocketAddr,
-    ) -> Result<&UdpSide, Unreachable> {
+    ) -> Result<&mut UdpSide, Unreachable> {
         match self.mappings.entry(id) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(new) => {
@@ -244,21 +251,50 @@ impl Datagrams {
             }
         }
     }
+}
 
-    fn explain_ping(&mut self, error: &io::Error) {
-        if error.kind() == io::ErrorKind::PermissionDenied && !std::mem::replace(&mut self.ping_explained, true) {
-            tracing::warn!(
-                "ping from containers is forbidden: net.ipv4.ping_group_range leaves this user's groups out; \
-                 root can allow it with: sysctl -w net.ipv4.ping_group_range='0 2147483647'"
-            );
+/// Names the sysctl, once.
+fn explain_ping(explained: &mut bool, error: &io::Error) {
+    if error.kind() == io::ErrorKind::PermissionDenied && !std::mem::replace(explained, true) {
+        tracing::warn!(
+            "ping from containers is forbidden: net.ipv4.ping_group_range leaves this user's groups out; \
+             root can allow it with: sysctl -w net.ipv4.ping_group_range='0 2147483647'"
+        );
+    }
+}
+
+/// Receives echo replies until the socket is empty or the portion full; true when more may wait.
+fn receive_echoes(socket: &mut PingSocket, buffer: &mut [u8], mut deliver: impl FnMut(Reply, &[u8])) -> bool {
+    for _ in 0..DATAGRAMS_PER_TURN {
+        match socket.recv(buffer) {
+            Ok(reply) => deliver(reply, &buffer[HEADER..HEADER + reply.len]),
+            Err(error) if would_block(&error) => return false,
+            // An ICMP error about an earlier request, which waits in the socket's queue.
+            Err(error) => tracing::debug!(%error, "ping socket"),
         }
     }
+    true
+}
+
+/// Takes what was said about datagrams that have left, a bounded portion; true when more may wait.
+fn fetch_failures(
+    mut next: impl for<'b> FnMut(&'b mut [u8]) -> Option<Failure<'b>>,
+    mut tell: impl FnMut(&Failure<'_>),
+) -> bool {
+    let mut buffer = [0; QUOTED_BYTES];
+    for _ in 0..FAILURES_PER_TURN {
+        let Some(failure) = next(&mut buffer) else {
+            return false;
+        };
+        tell(&failure);
+    }
+    true
 }
 
 /// Receives datagrams until the socket is empty or the portion full, and hands them on in as few frames as the engine
 /// allows; true when more may wait.
 fn receive_some(
-    socket: &UdpSide,
+    socket: &mut UdpSide,
     batch: &mut Batch,
     engine: &mut Engine,
     mut deliver: impl FnMut(&mut Engine, SocketAddr, Payload<'_>),
@@ -267,7 +303,7 @@ fn receive_some(
         match socket.receive(batch) {
             Ok(()) => hand_on(batch, engine, &mut deliver),
             Err(error) if would_block(&error) => return false,
-            // An ICMP error about an earlier datagram; reading it has cleared it.
+            // An ICMP error about an earlier datagram, which waits in the socket's queue.
             Err(error) => {
                 tracing::debug!(%error, "datagram socket");
                 continue;
@@ -336,6 +372,12 @@ const ECHO_BYTES: usize = 65_535 + HEADER;
 
 /// Echo replies received from one socket in one turn.
 const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Errors taken from one socket's queue in one turn; a container is told of a hundred a second.
+const FAILURES_PER_TURN: usize = 16;
+
+/// Bytes of a quotation that are of use: an ICMP error has room for 548.
+const QUOTED_BYTES: usize = 576;
 
 /// Calls that receive from one socket in one turn, each of [`MESSAGES`](crate::sys::datagrams::MESSAGES).
 const BATCHES_PER_TURN: usize = 4;

@@ -92,10 +92,16 @@ impl Engine {
                     reset.send(&mut self.control, self.config.gateway_mac, *mac, tuple);
                 }
             }
-            Unreachable::Network | Unreachable::Host | Unreachable::Prohibited => {
+            Unreachable::Network
+            | Unreachable::Host
+            | Unreachable::Protocol
+            | Unreachable::SourceRoute
+            | Unreachable::HostUnknown
+            | Unreachable::Isolated
+            | Unreachable::Prohibited => {
                 let syn = std::mem::take(&mut held.syn);
                 let container = tuple.endpoint.ip();
-                if let Some(error) = IcmpError::for_unreachable(why) {
+                if let Some(error) = IcmpError::for_fault(why.into()) {
                     self.report(now, error, container, &syn);
                 }
             }

@@ -11,6 +11,7 @@
 
 mod arp;
 mod echo;
+mod failures;
 mod host;
 mod ipv6;
 mod neighbours;
@@ -20,7 +21,7 @@ mod turns;
 mod udp;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ahash::RandomState;
 use smoltcp::time::Instant;
@@ -41,7 +42,7 @@ use crate::stack::ledger::{Kind, Ledger};
 use crate::stack::random::Random;
 use crate::stack::rings::{RingMemory, Sockets};
 use crate::stack::timer::{Deadline, Timers};
-use crate::stack::types::{Action, Attachment, Config, EchoId, FlowId, MappingId, Passage, Transmit, Unreachable};
+use crate::stack::types::{Action, Attachment, Config, EchoId, Fault, FlowId, MappingId, Passage, Transmit};
 use crate::stack::udp::{Client, ClientKey, Mapping};
 
 /// The stack of one network, or of a share of its traffic.
@@ -154,9 +155,9 @@ impl Engine {
     }
 
     /// The host side of what `frame` asked for failed at once: answer it with the ICMP error that fits (rate limited).
-    pub fn reject_frame(&mut self, now: Instant, frame: &[u8], why: Unreachable) {
+    pub fn reject_frame(&mut self, now: Instant, frame: &[u8], why: impl Into<Fault>) {
         let packet = ethernet(frame).and_then(|frame| Packet::parse(&frame));
-        if let (Ok(packet), Some(error)) = (packet, IcmpError::for_unreachable(why)) {
+        if let (Ok(packet), Some(error)) = (packet, IcmpError::for_fault(why.into())) {
             self.report(now, error, packet.source, packet.bytes);
         }
     }
@@ -251,6 +252,11 @@ impl Engine {
 
     /// Tells the container at `source` what became of its packet, if it may be told and was not told too often.
     fn report(&mut self, now: Instant, error: IcmpError, source: IpAddr, packet: &[u8]) {
+        self.report_as(None, now, error, source, packet);
+    }
+
+    /// The same as the word of `reporter`.
+    fn report_as(&mut self, reporter: Option<IpAddr>, now: Instant, error: IcmpError, source: IpAddr, packet: &[u8]) {
         let gateway_mac = self.config.gateway_mac;
         let reportable = match source {
             IpAddr::V4(_) => may_be_reported(packet),
@@ -263,25 +269,24 @@ impl Engine {
         let mac = container.mac;
         let sent = container.errors.take(now)
             && match gateway {
-                IpAddr::V4(gateway) => error.send(
-                    &mut self.control,
-                    Way {
+                IpAddr::V4(gateway) => {
+                    let way = Way {
                         gateway_mac,
                         gateway,
                         mac,
-                    },
-                    packet,
-                ),
-                IpAddr::V6(gateway) => icmpv6::send(
-                    error,
-                    &mut self.control,
-                    icmpv6::Way {
+                        reporter: reporter.and_then(v4),
+                    };
+                    error.send(&mut self.control, way, packet)
+                }
+                IpAddr::V6(gateway) => {
+                    let way = icmpv6::Way {
                         gateway_mac,
                         gateway,
                         mac,
-                    },
-                    packet,
-                ),
+                        reporter: reporter.and_then(v6),
+                    };
+                    icmpv6::send(error, &mut self.control, way, packet)
+                }
             };
         if sent {
             self.counters.icmp_errors += 1;
@@ -327,6 +332,20 @@ fn usable(mut config: Config) -> Config {
         .ipv6
         .map(|ipv6| Ipv6Cidr::new(ipv6.gateway, ipv6.prefix.min(128)));
     config
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn v6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
 }
 
 /// Deadlines of one call: a thousand mappings that expire together cost the frames in waiting well under a millisecond.

@@ -335,7 +335,7 @@ impl Engine {
         candidates
     }
 
-    fn is_showable(&self, client: SocketAddr) -> bool {
+    pub(super) fn is_showable(&self, client: SocketAddr) -> bool {
         let address = client.ip();
         let routable = !address.is_loopback() && !address.is_multicast() && !address.is_unspecified();
         let of_family = match address {
