@@ -29,6 +29,7 @@ mod bulk;
 mod containers;
 mod dns;
 mod endings;
+mod errors;
 mod faults;
 mod inbound;
 mod lifecycle;
@@ -93,6 +94,7 @@ fn all() -> Vec<Case> {
         attach::CASES,
         lifecycle::CASES,
         endings::CASES,
+        errors::CASES,
         faults::CASES,
         looking::CASES,
         refusals::CASES,

@@ -423,16 +423,26 @@ def udp_catch(address, port):
 
 
 def udp_error(address, port):
-    """Says the error that a connected UDP socket gets from a closed port."""
+    """Says the error that a connected UDP socket gets from a closed port or a router."""
     sock = socket.socket(family(address), socket.SOCK_DGRAM)
-    sock.settimeout(3)
+    # IP_RECVERR and IPV6_RECVERR: without, only a closed port is an error (ip(7)).
+    if family(address) == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, 11, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, 25, 1)
+    sock.settimeout(0.5)
     sock.connect((address, int(port)))
-    try:
-        sock.send(b"hello")
-        sock.recv(100)
-        say("answer")
-    except OSError as error:
-        say(name_of(error))
+    # A router sends one error a second (ip_error, net/ipv4/route.c).
+    for _ in range(8):
+        try:
+            sock.send(b"hello")
+            sock.recv(100)
+            return say("answer")
+        except socket.timeout:
+            pass
+        except OSError as error:
+            return say(name_of(error))
+    say("timeout")
 
 
 def hold_udp(address, port):
