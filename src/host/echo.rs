@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::errno::would_block;
 use super::failure::next_failure;
+use super::hops::TimeToLive;
 use crate::stack::Failure;
 use crate::sys::error_queue;
 
@@ -23,6 +24,20 @@ pub struct PingSocket {
     socket: Socket,
     /// As a UDP socket's.
     failing: bool,
+    time_to_live: TimeToLive,
+}
+
+/// An echo request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'p> {
+    /// Whom it asks.
+    pub target: IpAddr,
+    /// Its sequence number.
+    pub sequence: u16,
+    /// Its data.
+    pub payload: &'p [u8],
+    /// The hops that it may go.
+    pub time_to_live: u8,
 }
 
 /// An echo reply.
@@ -50,11 +65,22 @@ impl PingSocket {
         socket.set_nonblocking(true)?;
         error_queue::enable(&socket, target)?;
         registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
-        Ok(Self { socket, failing: false })
+        Ok(Self {
+            socket,
+            failing: false,
+            time_to_live: TimeToLive::of(target),
+        })
     }
 
     /// Sends an echo request; what fails is tried once more, as by [`UdpSide::send`](super::udp::UdpSide::send).
-    pub fn send(&mut self, target: IpAddr, sequence: u16, payload: &[u8]) -> io::Result<()> {
+    pub fn send(&mut self, request: Request<'_>) -> io::Result<()> {
+        let Request {
+            target,
+            sequence,
+            payload,
+            time_to_live,
+        } = request;
+        self.time_to_live.set(&self.socket, time_to_live);
         match self.try_send(target, sequence, payload) {
             Err(error) if !would_block(&error) => {
                 self.failing = true;

@@ -7,6 +7,7 @@
 pub mod echo;
 pub mod errno;
 mod failure;
+mod hops;
 pub mod listen;
 pub mod resolver;
 pub mod tcp;

@@ -16,6 +16,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setso
 
 use super::errno::would_block;
 use super::failure::next_failure;
+use super::hops::TimeToLive;
 use crate::stack::Failure;
 use crate::sys::datagrams::Batch;
 use crate::sys::error_queue;
@@ -26,6 +27,7 @@ pub struct UdpSide {
     socket: UdpSocket,
     /// A call has failed with what may have been the error of an earlier datagram: its queue of errors is to be read.
     failing: bool,
+    time_to_live: TimeToLive,
 }
 
 impl UdpSide {
@@ -48,9 +50,19 @@ impl UdpSide {
     pub fn watch(mut socket: UdpSocket, registry: &Registry, token: Token) -> io::Result<Self> {
         // A kernel before 5.0 hands datagrams over one by one.
         let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
-        error_queue::enable(&socket, socket.local_addr()?.ip())?;
+        let own = socket.local_addr()?.ip();
+        error_queue::enable(&socket, own)?;
         registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(Self { socket, failing: false })
+        Ok(Self {
+            socket,
+            failing: false,
+            time_to_live: TimeToLive::of(own),
+        })
+    }
+
+    /// What is sent next may go so many hops.
+    pub fn set_time_to_live(&mut self, hops: u8) {
+        self.time_to_live.set(&self.socket, hops);
     }
 
     /// Sends a datagram, or several of `segment` bytes.

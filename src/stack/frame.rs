@@ -78,6 +78,12 @@ impl<'f> Packet<'f> {
         })
     }
 
+    /// The time to live that it leaves with: the stack is one hop (RFC 1812 section 5.3.1). What ends here for its target
+    /// may not have more.
+    pub(super) fn time_left(&self) -> u8 {
+        self.time_to_live.saturating_sub(1).max(1)
+    }
+
     /// What the packet carries.
     pub(super) fn payload(&self) -> &'f [u8] {
         &self.bytes[self.header..]

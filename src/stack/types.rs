@@ -172,6 +172,8 @@ pub enum Passage<'f> {
         payload: &'f [u8],
         /// Bytes of one datagram when the frame is a superframe (UDP_SEGMENT).
         segment: Option<NonZeroU16>,
+        /// What is left of its time to live after the hop that we are.
+        time_to_live: u8,
     },
     /// Send an echo request to the host's network.
     Echo {
@@ -183,6 +185,8 @@ pub enum Passage<'f> {
         sequence: u16,
         /// The echo's data.
         payload: &'f [u8],
+        /// As a datagram's.
+        time_to_live: u8,
     },
     /// A DNS message to the gateway.
     Query {

@@ -480,6 +480,7 @@ fn programs_are_there() -> Outcome<String> {
         "ip",
         "curl",
         "ping",
+        "traceroute",
         "dig",
         "getent",
         "setpriv",

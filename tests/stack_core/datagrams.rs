@@ -28,6 +28,7 @@ fn send(net: &mut Net, from: SocketAddrV4, to: SocketAddrV4) -> MappingId {
             target,
             payload: b"x",
             segment: None,
+            time_to_live: 63,
         } => {
             assert_eq!((port, target), (from.port(), to.into()));
             id
@@ -733,6 +734,7 @@ fn ask(net: &mut Net, ident: u16) -> EchoId {
             target,
             sequence: 3,
             payload: b"data",
+            time_to_live: 63,
         } => {
             assert_eq!(target, std::net::IpAddr::from(OUTSIDE));
             echo

@@ -115,7 +115,8 @@ fn an_answer_to_anothers_client_is_not_taken_for_a_datagram_of_our_mapping() {
             socket: ClientSocket::Published(publish),
             target: client,
             payload: b"y",
-            segment: None
+            segment: None,
+            time_to_live: 63,
         }
     );
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use mio::net::UdpSocket;
@@ -16,7 +16,7 @@ use smoltcp::time::Instant;
 use super::token::Readiness;
 use super::train::Train;
 use super::worker::Link;
-use crate::host::echo::{HEADER, PingSocket, Reply};
+use crate::host::echo::{HEADER, PingSocket, Reply, Request};
 use crate::host::errno::{unreachable, would_block};
 use crate::host::udp::UdpSide;
 use crate::stack::{ClientSocket, EchoId, Engine, Failure, MappingId, Payload, PublishId, Transmit, Unreachable};
@@ -30,6 +30,8 @@ pub(super) struct Datagrams {
     published: HashMap<PublishId, Published>,
     /// On their way out.
     train: Train,
+    /// The hops that they may go.
+    time_to_live: u8,
     /// On their way in.
     batch: Batch,
     /// The echo being received.
@@ -46,6 +48,8 @@ pub(super) struct Outgoing<'f> {
     pub(super) payload: &'f [u8],
     /// Bytes of one datagram, where there are several.
     pub(super) segment: Option<NonZeroU16>,
+    /// The hops that it may go.
+    pub(super) time_to_live: u8,
     /// The frame that it came in.
     pub(super) frame: &'f [u8],
 }
@@ -63,6 +67,7 @@ impl Default for Datagrams {
             echoes: HashMap::new(),
             published: HashMap::new(),
             train: Train::default(),
+            time_to_live: 0,
             batch: Batch::new(),
             echo: vec![0; ECHO_BYTES].into_boxed_slice(),
             ping_explained: false,
@@ -84,12 +89,14 @@ impl Datagrams {
             target,
             payload,
             segment,
+            time_to_live,
             frame,
         } = outgoing;
-        if segment.is_none() && self.train.join(socket, target, payload) {
+        if segment.is_none() && self.time_to_live == time_to_live && self.train.join(socket, target, payload) {
             return;
         }
         self.flush(registry, &mut refuse);
+        self.time_to_live = time_to_live;
         if segment.is_none() {
             self.train.begin(socket, target, payload, frame);
         } else if let Err(why) = self.send_now(registry, socket, target, payload, segment) {
@@ -122,33 +129,28 @@ impl Datagrams {
         payload: &[u8],
         segment: Option<NonZeroU16>,
     ) -> Result<(), Unreachable> {
+        let hops = self.time_to_live;
         let socket = match socket {
             ClientSocket::Mapping { id, port } => self.mapping(registry, id, port, target)?,
             // The port was unpublished while its client's answer was on the way.
             ClientSocket::Published(id) => &mut self.published.get_mut(&id).ok_or(Unreachable::Refused)?.socket,
         };
+        socket.set_time_to_live(hops);
         sent(socket.send(target, payload, segment))
     }
 
     /// Sends a container's echo request.
-    pub(super) fn ping(
-        &mut self,
-        registry: &Registry,
-        echo: EchoId,
-        target: IpAddr,
-        sequence: u16,
-        payload: &[u8],
-    ) -> Result<(), Unreachable> {
+    pub(super) fn ping(&mut self, registry: &Registry, echo: EchoId, request: Request<'_>) -> Result<(), Unreachable> {
         let socket = match self.echoes.entry(echo) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let socket = PingSocket::open(target, registry, Readiness::Echo(echo).into())
+                let socket = PingSocket::open(request.target, registry, Readiness::Echo(echo).into())
                     .inspect_err(|error| explain_ping(&mut self.ping_explained, error))
                     .map_err(|error| unreachable(&error))?;
                 new.insert(socket)
             }
         };
-        sent(socket.send(target, sequence, payload))
+        sent(socket.send(request))
     }
 
     /// Takes what the hosts answered to a mapping, a bounded portion; true when more may wait.

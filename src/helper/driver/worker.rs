@@ -23,6 +23,7 @@ use super::queues::{Queue, Queues};
 use super::ready::Ready;
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
+use crate::host::echo::Request;
 use crate::stack::{Config, Directory, Engine, Ledger, Offload, Passage, ShardId};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
@@ -253,12 +254,14 @@ impl Worker {
                 target,
                 payload,
                 segment,
+                time_to_live,
             } => {
                 let outgoing = Outgoing {
                     socket,
                     target,
                     payload,
                     segment,
+                    time_to_live,
                     frame,
                 };
                 let engine = &mut self.engine;
@@ -271,9 +274,16 @@ impl Worker {
                 target,
                 sequence,
                 payload,
-            } => self
-                .datagrams
-                .ping(self.poll.registry(), echo, target, sequence, payload),
+                time_to_live,
+            } => {
+                let request = Request {
+                    target,
+                    sequence,
+                    payload,
+                    time_to_live,
+                };
+                self.datagrams.ping(self.poll.registry(), echo, request)
+            }
             Passage::Query { client, payload } => {
                 if let Some(message) = self.events.query(client, payload) {
                     self.answer(now, client, &message);

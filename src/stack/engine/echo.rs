@@ -128,6 +128,7 @@ impl Engine {
             target,
             sequence: message.sequence,
             payload: message.payload,
+            time_to_live: packet.time_left(),
         })
     }
 

@@ -111,6 +111,7 @@ impl Engine {
                 target,
                 payload,
                 segment,
+                time_to_live: packet.time_left(),
             });
         }
         if let Some(shard) = self.datagram_elsewhere(container, shown) {
@@ -134,6 +135,7 @@ impl Engine {
                     target,
                     payload,
                     segment,
+                    time_to_live: packet.time_left(),
                 })
             }
             Lead::Refused => Err(self.refuse_datagram(now, packet, IcmpError::Port)),
