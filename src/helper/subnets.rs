@@ -14,6 +14,7 @@ use crate::network::pool::{AddressPool, Lease};
 use crate::network::subnet::{self, Choice, Occupied};
 use crate::network::subnet6::{self, GlobalId, Subnet6};
 use crate::network::zone::Zone;
+use crate::stack::Ipv6;
 use crate::sys::random;
 
 /// Where a network is.
@@ -48,6 +49,15 @@ impl Subnets {
             IpAddr::V6(_) => self.v6?.prefix(),
         };
         IpNetwork::new(address, prefix).ok()
+    }
+
+    /// What the stack is to know of IPv6 here.
+    pub(super) fn ipv6(&self) -> Option<Ipv6> {
+        let (subnet, gateway) = self.v6.zip(self.gateway.address6)?;
+        Some(Ipv6 {
+            gateway,
+            prefix: subnet.prefix(),
+        })
     }
 
     /// The names of the network without containers.

@@ -31,7 +31,6 @@ use crate::network::name;
 use crate::network::pool::AddressPool;
 use crate::network::publications::{AutoPorts, Publications, parse_reserved};
 use crate::network::subnet::{NoFreeSubnet, SubnetError};
-use crate::network::subnet6::Subnet6;
 use crate::stack::{Config, UplinkCapabilities};
 use crate::sys::pidfd::PidFd;
 use crate::sys::random;
@@ -91,9 +90,6 @@ pub enum StartError {
     /// The uplink asked for is unknown.
     #[error("--uplink {0}: write auto, tap, tap-plain or packet")]
     Uplink(String),
-    /// IPv6 was asked for.
-    #[error("--subnet6 is not available: this version carries IPv4 only; leave it out or say --subnet6 none")]
-    Ipv6,
     /// What the host uses could not be learnt.
     #[error(transparent)]
     Facts(#[from] HostFactsError),
@@ -127,9 +123,6 @@ impl Supervisor {
         name::check_network(network)?;
         let uplinks =
             UplinkKind::candidates(&options.uplink).ok_or_else(|| StartError::Uplink(options.uplink.clone()))?;
-        if options.subnet6 != Subnet6::None {
-            return Err(StartError::Ipv6);
-        }
         let facts = host_facts(Path::new(RESOLV_CONF)).await?;
         let Claim { choice, subnet6 } = subnets::claim(root, place, network, options, &facts)?;
         for warning in &choice.warnings {
@@ -149,6 +142,7 @@ impl Supervisor {
             options.host_access.clone(),
             capabilities(uplink.offload),
         );
+        config.ipv6 = subnets.ipv6();
         config.limits = config.limits.within(descriptors_for_containers());
         let resolver = resolver(options, network, &subnets);
         let (events, receiver) = driver::Events::channel(resolver.clone());

@@ -139,7 +139,7 @@ pub(crate) struct Ship(Program);
 
 impl Ship {
     /// To be attached by a cable.
-    fn sail(host: &Host) -> Outcome<Self> {
+    pub(crate) fn sail(host: &Host) -> Outcome<Self> {
         host.needs_taps()?;
         Self::sail_anyway(host)
     }
@@ -163,7 +163,7 @@ impl Ship {
         enter(&self.pid().to_string(), line)
     }
 
-    fn run(&self, host: &Host, line: &str) -> Outcome<String> {
+    pub(crate) fn run(&self, host: &Host, line: &str) -> Outcome<String> {
         let ran = host.user(&self.enter(line))?;
         if ran.code != 0 {
             fail!("in the ship: {}", ran.stderr);

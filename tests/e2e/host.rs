@@ -21,6 +21,7 @@ pub(crate) const CLIENT: &str = "198.51.100.77";
 /// The same in IPv6.
 pub(crate) const HOST6: &str = "2001:db8:51::1";
 pub(crate) const OUTSIDE6: &str = "2001:db8:51::2";
+pub(crate) const CLIENT6: &str = "2001:db8:51::77";
 
 /// A host that is ready for `gangplank`.
 #[derive(Debug)]
