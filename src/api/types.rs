@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct NetworkOptions {
     /// The IPv4 subnet; `None`: one that nobody uses.
     pub subnet: Option<ipnetwork::Ipv4Network>,
-    /// The IPv6 subnet, if there is to be one.
+    /// The IPv6 subnet: one that nobody has, a certain one, or none.
     pub subnet6: crate::network::subnet6::Subnet6,
     /// Whether containers reach each other.
     pub icc: bool,
@@ -36,7 +36,7 @@ impl Default for NetworkOptions {
     fn default() -> Self {
         Self {
             subnet: None,
-            subnet6: crate::network::subnet6::Subnet6::None,
+            subnet6: crate::network::subnet6::Subnet6::default(),
             icc: true,
             mtu: 1500,
             host_access: crate::policy::HostAccess::None,

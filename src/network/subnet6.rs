@@ -17,9 +17,9 @@ use super::subnet::{self, Occupied};
 #[serde(rename_all = "lowercase")]
 pub enum Subnet6 {
     /// No IPv6.
-    #[default]
     None,
     /// A prefix that nobody else has.
+    #[default]
     Random,
     /// This one.
     Given(Ipv6Network),

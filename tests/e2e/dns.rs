@@ -38,8 +38,8 @@ fn containers_are_found_by_name(host: &Host) -> Outcome {
     }
     let getent = host.gangplank("exec client -- getent ahosts web")?.ok()?;
     contains("getent", &getent, &address)?;
-    let nothing = dig(host, "web AAAA")?;
-    contains("no address of that kind", &nothing, "status: NOERROR")?;
+    let nothing = dig(host, "web MX")?;
+    contains("nothing of that kind", &nothing, "status: NOERROR")?;
     contains("no record", &nothing, "ANSWER: 0, AUTHORITY: 1")
 }
 
@@ -121,7 +121,8 @@ fn a_long_answer_comes_whole(host: &Host) -> Outcome {
     // The server has sent it all; the frame to the container has room for a part.
     let said = dig(host, "+notcp +ignore +bufsize=4100 long.example.test")?;
     contains("truncated", &said, "flags: qr tc rd ra;")?;
-    contains("what fits", &said, "ANSWER: 89,")
+    // 1500 bytes less the headers of IPv6 and UDP, by which the question may have come.
+    contains("what fits", &said, "ANSWER: 88,")
 }
 
 fn a_servfail_is_passed_on_unless_another_knows(host: &Host) -> Outcome {

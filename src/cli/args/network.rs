@@ -76,7 +76,7 @@ pub struct Settings {
     /// IPv4 subnet [default: one that nothing on this host uses]
     #[arg(long, value_name = "CIDR", value_parser = subnet4)]
     pub subnet: Option<Ipv4Network>,
-    /// IPv6 subnet
+    /// IPv6 subnet [default: a random one out of fd00::/8]
     #[arg(long, value_name = "CIDR|none", value_parser = subnet6)]
     pub subnet6: Option<Subnet6>,
     /// Whether containers reach each other [default: true]
