@@ -68,12 +68,6 @@ impl Queues {
             Readiness::Uplink(number).into(),
             Interest::READABLE,
         )?;
-        tracing::info!(
-            queue = owner.0,
-            by = siblings.mine().0,
-            all = siblings.flows(),
-            "a queue of the uplink is read"
-        );
         if owner == siblings.mine() {
             self.rest.resume(now);
         }
