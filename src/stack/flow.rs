@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use ahash::RandomState;
 use slab::Slab;
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{EthernetAddress, EthernetProtocol};
+use smoltcp::wire::{EthernetAddress, EthernetProtocol, IpVersion};
 
 use super::directory::{Directory, Key};
 use super::ledger::{Kind, Place};
@@ -37,20 +37,26 @@ pub(super) struct Tuple {
 }
 
 impl Tuple {
+    pub(super) fn family(&self) -> IpVersion {
+        if self.endpoint.is_ipv4() {
+            IpVersion::Ipv4
+        } else {
+            IpVersion::Ipv6
+        }
+    }
+
     /// Bytes of the headers of a segment without options.
     pub(super) fn headers(&self) -> u16 {
-        if self.endpoint.is_ipv4() {
-            TCP_IPV4_HEADERS
-        } else {
-            TCP_IPV6_HEADERS
+        match self.family() {
+            IpVersion::Ipv4 => TCP_IPV4_HEADERS,
+            IpVersion::Ipv6 => TCP_IPV6_HEADERS,
         }
     }
 
     pub(super) fn ethertype(&self) -> EthernetProtocol {
-        if self.endpoint.is_ipv4() {
-            EthernetProtocol::Ipv4
-        } else {
-            EthernetProtocol::Ipv6
+        match self.family() {
+            IpVersion::Ipv4 => EthernetProtocol::Ipv4,
+            IpVersion::Ipv6 => EthernetProtocol::Ipv6,
         }
     }
 }

@@ -57,6 +57,14 @@ impl Segment {
             .wrapping_add(u32::from(self.fin))
     }
 
+    /// Payload that the sender of this SYN takes in one segment, in bytes, as smoltcp reads it.
+    pub(super) fn takes(&self) -> u16 {
+        self.mss
+            .filter(|mss| *mss != 0)
+            .unwrap_or(DEFAULT_MSS)
+            .max(SMALLEST_MSS)
+    }
+
     /// A SYN that may open a flow: nothing else is set (RFC 9293 section 3.10.7.2).
     pub(super) fn opens(&self) -> bool {
         self.syn && self.ack.is_none() && !self.fin && !self.rst
@@ -176,3 +184,9 @@ fn emit(repr: &TcpRepr<'_>, ends: Ends, out: &mut [u8]) {
     };
     repr.emit(&mut packet, &source, &target, &ChecksumCapabilities::default());
 }
+
+/// RFC 9293 section 3.7.1: what is assumed without the option.
+const DEFAULT_MSS: u16 = 536;
+
+/// What smoltcp takes at least, like Linux (TCP_MIN_SND_MSS).
+const SMALLEST_MSS: u16 = 48;

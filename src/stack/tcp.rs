@@ -151,6 +151,7 @@ impl Connection {
         self.socket.inward.note_written(segment.len as usize);
         if before_it == State::SynSent && self.state() != State::SynSent {
             self.space.meet(segment, self.socket_ref().recv_capacity());
+            self.abilities.segment = self.abilities.segment.min(segment.takes());
         }
         self.space.note_received(segment);
         emitted

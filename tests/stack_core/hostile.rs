@@ -473,7 +473,7 @@ fn segments_at_the_worst_moment() {
             peer.seq = peer.seq.wrapping_add(1);
         } else {
             net.engine
-                .accept(net.now, SocketAddrV4::new(OUTSIDE, 80).into(), peer.own.into())
+                .accept(net.now, SocketAddrV4::new(OUTSIDE, 80).into(), peer.own)
                 .unwrap();
         }
         for _ in 0..1500 {

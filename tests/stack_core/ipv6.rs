@@ -2,51 +2,20 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use gangplank::stack::{Action, Attachment, ClientSocket, Ipv6, Passage, Payload, Unreachable};
+use gangplank::stack::{Action, ClientSocket, Passage, Payload, Unreachable};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    EthernetAddress, EthernetProtocol, Icmpv6Packet, IpAddress, IpProtocol, Ipv6Packet, Ipv6Repr, TcpControl,
-    TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket,
+    EthernetAddress, Icmpv6Packet, IpAddress, IpProtocol, Ipv6Packet, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+    UdpPacket,
 };
 
 use crate::net::*;
 
-const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd12, 0, 0, 0, 0, 0, 0, 1);
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-const ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xfd12, 0, 0, 0, 0, 0, 0, 2);
 const OWN_LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
-const NEIGHBOUR6: Ipv6Addr = Ipv6Addr::new(0xfd12, 0, 0, 0, 0, 0, 0, 3);
-const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 5);
 
 fn net() -> Net {
-    let mut net = Net::with(|config| {
-        config.ipv6 = Some(Ipv6 {
-            gateway: GATEWAY6,
-            prefix: 64,
-        });
-    });
-    for (mac, address) in [(MAC, ADDRESS6), (NEIGHBOUR_MAC, NEIGHBOUR6)] {
-        net.engine.attach(Attachment {
-            mac,
-            address: address.into(),
-        });
-    }
-    net
-}
-
-fn ipv6(source: Ipv6Addr, target: Ipv6Addr, protocol: IpProtocol, hop_limit: u8, body: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0; 54 + body.len()];
-    ethernet(&mut frame, MAC, GATEWAY_MAC, EthernetProtocol::Ipv6);
-    let repr = Ipv6Repr {
-        src_addr: source,
-        dst_addr: target,
-        next_header: protocol,
-        payload_len: body.len(),
-        hop_limit,
-    };
-    repr.emit(&mut Ipv6Packet::new_unchecked(&mut frame[14..]));
-    frame[54..].copy_from_slice(body);
-    frame
+    Net::with_ipv6(|_| {})
 }
 
 fn icmp(source: Ipv6Addr, target: Ipv6Addr, hop_limit: u8, message: &[u8]) -> Vec<u8> {

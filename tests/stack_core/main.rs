@@ -24,4 +24,5 @@ mod scale;
 mod shards;
 mod sim;
 mod stream;
+mod superframes;
 mod timers;

@@ -1,11 +1,11 @@
 //! A bridge without a kernel: an engine, a clock that is set by hand, and frames written and read by hand.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 
 use gangplank::policy::HostAccess;
 use gangplank::stack::{
-    Action, Attachment, Config, Directory, Engine, FlowId, Ledger as Accounts, Offload, Passage, Ring, RingId,
+    Action, Attachment, Config, Directory, Engine, FlowId, Ipv6, Ledger as Accounts, Offload, Passage, Ring, RingId,
     RingMemory, Target, Transmit, UplinkCapabilities,
 };
 use gangplank::sys::mapping::Mappings;
@@ -13,7 +13,8 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, Icmpv4Packet, Icmpv4Repr,
-    IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket, UdpRepr,
+    IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket,
+    UdpRepr,
 };
 
 pub(crate) const GATEWAY_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
@@ -23,6 +24,10 @@ pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
 pub(crate) const NEIGHBOUR_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 3]);
 pub(crate) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 3);
 pub(crate) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 5);
+pub(crate) const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd12, 0, 0, 0, 0, 0, 0, 1);
+pub(crate) const ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xfd12, 0, 0, 0, 0, 0, 0, 2);
+pub(crate) const NEIGHBOUR6: Ipv6Addr = Ipv6Addr::new(0xfd12, 0, 0, 0, 0, 0, 0, 3);
+pub(crate) const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 5);
 
 /// An uplink that does nothing for us: frames can be read without a kernel.
 pub(crate) const PLAIN: UplinkCapabilities = UplinkCapabilities {
@@ -34,7 +39,7 @@ pub(crate) const PLAIN: UplinkCapabilities = UplinkCapabilities {
 pub(crate) const OFFLOADING: UplinkCapabilities = UplinkCapabilities {
     checksum: true,
     tso4: true,
-    tso6: false,
+    tso6: true,
     uso: true,
 };
 
@@ -107,6 +112,24 @@ impl Net {
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         Self::of(Directory::default(), None, change)
+    }
+
+    /// A network of both families.
+    pub(crate) fn with_ipv6(change: impl FnOnce(&mut Config)) -> Self {
+        let mut net = Self::with(|config| {
+            config.ipv6 = Some(Ipv6 {
+                gateway: GATEWAY6,
+                prefix: 64,
+            });
+            change(config);
+        });
+        for (mac, address) in [(MAC, ADDRESS6), (NEIGHBOUR_MAC, NEIGHBOUR6)] {
+            net.engine.attach(Attachment {
+                mac,
+                address: address.into(),
+            });
+        }
+        net
     }
 
     /// One of several engines of a network, with the ledger of all.
@@ -288,14 +311,18 @@ impl Net {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) flow: FlowId,
-    pub(crate) own: SocketAddrV4,
-    pub(crate) other: SocketAddrV4,
+    pub(crate) own: SocketAddr,
+    pub(crate) other: SocketAddr,
     pub(crate) seq: u32,
     pub(crate) ack: u32,
 }
 
 impl Peer {
     pub(crate) fn new(own: SocketAddrV4, other: SocketAddrV4) -> Self {
+        Self::between(own.into(), other.into())
+    }
+
+    pub(crate) fn between(own: SocketAddr, other: SocketAddr) -> Self {
         Self {
             flow: FlowId(u32::MAX),
             own,
@@ -401,14 +428,17 @@ impl Segment<'_> {
             payload: self.payload,
         };
         let mut body = vec![0; repr.buffer_len()];
-        let (source, target) = (IpAddress::from(*own.ip()), IpAddress::from(*other.ip()));
         repr.emit(
             &mut TcpPacket::new_unchecked(&mut body[..]),
-            &source,
-            &target,
+            &own.ip().into(),
+            &other.ip().into(),
             &ChecksumCapabilities::default(),
         );
-        ipv4(mac_of(*own.ip()), *own.ip(), *other.ip(), IpProtocol::Tcp, &body)
+        match (own.ip(), other.ip()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => ipv4(mac_of(own), own, other, IpProtocol::Tcp, &body),
+            (IpAddr::V6(own), IpAddr::V6(other)) => ipv6(own, other, IpProtocol::Tcp, 64, &body),
+            (own, other) => panic!("{own} and {other} are not of one family"),
+        }
     }
 }
 
@@ -442,6 +472,22 @@ pub(crate) fn ipv4(
     frame
 }
 
+/// An IPv6 packet of the container's in a frame to the gateway.
+pub(crate) fn ipv6(source: Ipv6Addr, target: Ipv6Addr, protocol: IpProtocol, hop_limit: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 54 + body.len()];
+    ethernet(&mut frame, MAC, GATEWAY_MAC, EthernetProtocol::Ipv6);
+    let repr = Ipv6Repr {
+        src_addr: source,
+        dst_addr: target,
+        next_header: protocol,
+        payload_len: body.len(),
+        hop_limit,
+    };
+    repr.emit(&mut Ipv6Packet::new_unchecked(&mut frame[14..]));
+    frame[54..].copy_from_slice(body);
+    frame
+}
+
 pub(crate) fn ethernet(frame: &mut [u8], source: EthernetAddress, target: EthernetAddress, kind: EthernetProtocol) {
     let mut header = EthernetFrame::new_unchecked(frame);
     header.set_src_addr(source);
@@ -469,17 +515,15 @@ impl Seen {
     pub(crate) fn read(frame: &[u8]) -> Option<Self> {
         let ethernet = EthernetFrame::new_checked(frame).unwrap();
         assert_eq!(ethernet.src_addr(), GATEWAY_MAC);
-        let packet = Ipv4Packet::new_checked(ethernet.payload()).unwrap();
-        assert!(packet.verify_checksum());
-        if packet.next_header() != IpProtocol::Tcp {
+        let (source, target, protocol, payload) = read_ip(&ethernet);
+        if protocol != IpProtocol::Tcp {
             return None;
         }
-        let (source, target) = (packet.src_addr(), packet.dst_addr());
-        let segment = TcpPacket::new_checked(packet.payload()).unwrap();
+        let segment = TcpPacket::new_checked(payload).unwrap();
         assert!(segment.verify_checksum(&source.into(), &target.into()));
         Some(Self {
-            from: SocketAddr::new(source.into(), segment.src_port()),
-            to: SocketAddr::new(target.into(), segment.dst_port()),
+            from: SocketAddr::new(source, segment.src_port()),
+            to: SocketAddr::new(target, segment.dst_port()),
             seq: segment.seq_number().0 as u32,
             ack: segment.ack().then(|| segment.ack_number().0 as u32),
             window: segment.window_len(),
@@ -495,6 +539,19 @@ impl Seen {
         self.seq
             .wrapping_add(self.payload.len() as u32 + u32::from(self.syn) + u32::from(self.fin))
     }
+}
+
+/// Who sends what to whom in a frame of the engine's.
+fn read_ip<'f>(ethernet: &EthernetFrame<&'f [u8]>) -> (IpAddr, IpAddr, IpProtocol, &'f [u8]) {
+    if ethernet.ethertype() == EthernetProtocol::Ipv6 {
+        let packet = Ipv6Packet::new_checked(ethernet.payload()).unwrap();
+        let (source, target) = (packet.src_addr().into(), packet.dst_addr().into());
+        return (source, target, packet.next_header(), packet.payload());
+    }
+    let packet = Ipv4Packet::new_checked(ethernet.payload()).unwrap();
+    assert!(packet.verify_checksum());
+    let (source, target) = (packet.src_addr().into(), packet.dst_addr().into());
+    (source, target, packet.next_header(), packet.payload())
 }
 
 /// After a change of the segment in `frame`.

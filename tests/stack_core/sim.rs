@@ -2,14 +2,14 @@
 //! repeat and reorder frames. The host side takes and gives bytes at a pace of its own.
 
 use std::collections::VecDeque;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use gangplank::stack::{Action, Closing, FlowId, Offload, Passage};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{EthernetProtocol, HardwareAddress, IpCidr};
+use smoltcp::wire::{EthernetProtocol, HardwareAddress, IpAddress, IpCidr, Ipv4Packet, Ipv6Packet, TcpPacket};
 
 use crate::net::*;
 
@@ -20,6 +20,29 @@ pub(crate) struct Weather {
     pub(crate) repetition: u32,
     pub(crate) delay: u32,
 }
+
+pub(crate) const FAIR: Weather = Weather {
+    loss: 0,
+    repetition: 0,
+    delay: 0,
+};
+
+/// The addresses of a container and of somebody outside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Course {
+    pub(crate) container: IpAddr,
+    pub(crate) outside: IpAddr,
+}
+
+pub(crate) const V4: Course = Course {
+    container: IpAddr::V4(ADDRESS),
+    outside: IpAddr::V4(OUTSIDE),
+};
+
+pub(crate) const V6: Course = Course {
+    container: IpAddr::V6(ADDRESS6),
+    outside: IpAddr::V6(OUTSIDE6),
+};
 
 pub(crate) struct Sim {
     pub(crate) net: Net,
@@ -41,6 +64,8 @@ pub(crate) struct Sim {
     pub(crate) host_appetite: usize,
     pub(crate) container_appetite: usize,
     pub(crate) out_of_order_acks: usize,
+    /// Frames that the wire had to cut.
+    pub(crate) superframes: usize,
 }
 
 /// Frames on their way.
@@ -49,7 +74,12 @@ type Wire = VecDeque<(Instant, Vec<u8>)>;
 impl Sim {
     /// A container that connects to a host.
     pub(crate) fn outbound(weather: Weather, seed: u64) -> Self {
-        let mut sim = Self::new(weather, seed);
+        Self::outbound_on(Net::new(), V4, weather, seed)
+    }
+
+    /// The same on a network of the caller's.
+    pub(crate) fn outbound_on(net: Net, course: Course, weather: Weather, seed: u64) -> Self {
+        let mut sim = Self::new(net, course, weather, seed);
         let Container {
             interface,
             sockets,
@@ -57,30 +87,29 @@ impl Sim {
             ..
         } = &mut sim.container;
         let socket = sockets.get_mut::<Socket<'_>>(*handle);
-        socket
-            .connect(interface.context(), SocketAddrV4::new(OUTSIDE, 80), 4000)
-            .unwrap();
+        let own = (course.container, 4000);
+        socket.connect(interface.context(), (course.outside, 80), own).unwrap();
         sim
     }
 
     /// A host that connects to a container.
     pub(crate) fn inbound(weather: Weather, seed: u64) -> Self {
-        let mut sim = Self::new(weather, seed);
+        Self::inbound_on(Net::new(), V4, weather, seed)
+    }
+
+    /// The same on a network of the caller's.
+    pub(crate) fn inbound_on(net: Net, course: Course, weather: Weather, seed: u64) -> Self {
+        let mut sim = Self::new(net, course, weather, seed);
         let handle = sim.container.handle;
         sim.container.sockets.get_mut::<Socket<'_>>(handle).listen(80).unwrap();
-        let container = SocketAddrV4::new(ADDRESS, 80).into();
-        sim.flow = Some(
-            sim.net
-                .engine
-                .accept(sim.net.now, "198.51.100.7:5555".parse().unwrap(), container)
-                .unwrap(),
-        );
+        let client = SocketAddr::new(course.outside, 5555);
+        let container = SocketAddr::new(course.container, 80);
+        sim.flow = Some(sim.net.engine.accept(sim.net.now, client, container).unwrap());
         sim
     }
 
-    fn new(weather: Weather, seed: u64) -> Self {
-        let net = Net::new();
-        let container = Container::new(net.now, seed);
+    fn new(net: Net, course: Course, weather: Weather, seed: u64) -> Self {
+        let container = Container::new(net.now, course.container, seed);
         Self {
             net,
             container,
@@ -99,6 +128,7 @@ impl Sim {
             host_appetite: usize::MAX,
             container_appetite: usize::MAX,
             out_of_order_acks: 0,
+            superframes: 0,
         }
     }
 
@@ -151,8 +181,11 @@ impl Sim {
         self.act();
         self.host();
         self.act();
-        for frame in self.net.frames() {
-            self.carry(frame, true);
+        while let Some((transmit, frame)) = self.net.frame() {
+            self.superframes += usize::from(transmit.offload.gso.is_some());
+            for frame in cut(transmit.offload, &frame) {
+                self.carry(frame, true);
+            }
         }
         while let Some(frame) = arrived(&mut self.to_container, now) {
             self.container.take(now, &frame);
@@ -160,7 +193,12 @@ impl Sim {
         self.container.run(now, self.container_appetite);
         for packet in std::mem::take(&mut self.container.device.sent) {
             let mut frame = vec![0; 14 + packet.len()];
-            ethernet(&mut frame, MAC, GATEWAY_MAC, EthernetProtocol::Ipv4);
+            let kind = if packet[0] >> 4 == 6 {
+                EthernetProtocol::Ipv6
+            } else {
+                EthernetProtocol::Ipv4
+            };
+            ethernet(&mut frame, MAC, GATEWAY_MAC, kind);
             frame[14..].copy_from_slice(&packet);
             self.carry(frame, false);
         }
@@ -210,7 +248,8 @@ impl Sim {
     }
 
     fn carry(&mut self, frame: Vec<u8>, to_container: bool) {
-        if to_container && frame.len() > 54 && frame[46] >> 4 > 5 && frame[47] & 2 == 0 {
+        let segment = &frame[tcp_start(&frame)..];
+        if to_container && segment.len() > 20 && segment[12] >> 4 > 5 && segment[13] & 2 == 0 {
             self.out_of_order_acks += 1;
         }
         if self.chance(self.weather.loss) {
@@ -246,9 +285,77 @@ impl Sim {
     }
 }
 
+pub(crate) fn text(len: usize, salt: u8) -> Vec<u8> {
+    (0..len).map(|i| (i.wrapping_mul(31) >> 3) as u8 ^ salt).collect()
+}
+
+/// Says as many bytes each way, and checks that they arrive before `limit`.
+pub(crate) fn exchange(mut sim: Sim, len: usize, limit: Duration) -> Sim {
+    let (from_host, from_container) = (text(len, 1), text(len, 2));
+    sim.exchange(&from_host, &from_container);
+    sim.run(limit);
+    assert_eq!(sim.closed, Some(Closing::Graceful));
+    assert!(sim.container_finished);
+    assert!(
+        sim.received == from_container,
+        "container to host: {} of {len}",
+        sim.received.len()
+    );
+    assert!(
+        sim.container_received() == from_host,
+        "host to container: {} of {len}",
+        sim.container_received().len()
+    );
+    sim
+}
+
 fn arrived(wire: &mut Wire, now: Instant) -> Option<Vec<u8>> {
     let due = wire.front().is_some_and(|(at, _)| *at <= now);
     due.then(|| wire.pop_front()).flatten().map(|(_, frame)| frame)
+}
+
+/// Where the segment begins in a frame without IP options.
+pub(crate) fn tcp_start(frame: &[u8]) -> usize {
+    if frame[12..14] == [0x86, 0xdd] { 54 } else { 34 }
+}
+
+/// What the kernel makes of a frame of the engine's: segments, each with its checksum.
+fn cut(offload: Offload, frame: &[u8]) -> Vec<Vec<u8>> {
+    if offload.partial_checksum.is_none() {
+        return vec![frame.to_vec()];
+    }
+    let start = tcp_start(frame);
+    let (headers, payload) = frame.split_at(start + 4 * usize::from(frame[start + 12] >> 4));
+    let size = offload.gso.map_or(payload.len().max(1), |gso| usize::from(gso.size));
+    let count = payload.len().div_ceil(size).max(1);
+    let piece = |at: usize| {
+        let part = &payload[at * size..payload.len().min((at + 1) * size)];
+        let mut piece = [headers, part].concat();
+        let mut segment = TcpPacket::new_unchecked(&mut piece[start..]);
+        segment.set_seq_number(segment.seq_number() + at * size);
+        if at + 1 < count {
+            segment.set_psh(false);
+            segment.set_fin(false);
+        }
+        fix_lengths_and_checksums(&mut piece);
+        piece
+    };
+    (0..count).map(piece).collect()
+}
+
+fn fix_lengths_and_checksums(frame: &mut [u8]) {
+    let (start, len) = (tcp_start(frame), frame.len() - 14);
+    let ends: [IpAddress; 2] = if start == 54 {
+        let mut packet = Ipv6Packet::new_unchecked(&mut frame[14..]);
+        packet.set_payload_len(len as u16 - 40);
+        [packet.src_addr().into(), packet.dst_addr().into()]
+    } else {
+        let mut packet = Ipv4Packet::new_unchecked(&mut frame[14..]);
+        packet.set_total_len(len as u16);
+        packet.fill_checksum();
+        [packet.src_addr().into(), packet.dst_addr().into()]
+    };
+    TcpPacket::new_unchecked(&mut frame[start..]).fill_checksum(&ends[0], &ends[1]);
 }
 
 struct Container {
@@ -263,12 +370,12 @@ struct Container {
 }
 
 impl Container {
-    fn new(now: Instant, seed: u64) -> Self {
+    fn new(now: Instant, address: IpAddr, seed: u64) -> Self {
         let mut device = Queues::default();
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut device, now);
-        interface.update_ip_addrs(|own| own.push(IpCidr::new(ADDRESS.into(), 0)).unwrap());
+        interface.update_ip_addrs(|own| own.push(IpCidr::new(address.into(), 0)).unwrap());
         let mut sockets = SocketSet::new(vec![]);
         let ring = || SocketBuffer::new(vec![0; 100_000]);
         let handle = sockets.add(Socket::new(ring(), ring()));
@@ -291,7 +398,8 @@ impl Container {
     /// The container's smoltcp has no guard in front: it forgets to repeat its FIN after three duplicate acknowledgements,
     /// so those are kept from it once only the FIN is outstanding.
     fn take(&mut self, now: Instant, frame: &[u8]) {
-        let ack = (frame[42..46].to_vec(), frame[47] == 0x10 && frame.len() == 54);
+        let segment = &frame[tcp_start(frame)..];
+        let ack = (segment[8..12].to_vec(), segment[13] == 0x10 && segment.len() == 20);
         let socket = self.sockets.get::<Socket<'_>>(self.handle);
         let only_fin =
             matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck) && socket.send_queue() == 0;

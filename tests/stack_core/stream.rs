@@ -1,39 +1,10 @@
-//! Streams: over a bad wire, against slow readers, through closed windows, in superframes.
+//! Streams: over a bad wire, against slow readers, through closed windows.
 
-use gangplank::stack::{Action, Closing, GsoType, UplinkCapabilities};
+use gangplank::stack::Action;
 use smoltcp::time::Duration;
 
 use crate::net::*;
-use crate::sim::{Sim, Weather};
-
-const FAIR: Weather = Weather {
-    loss: 0,
-    repetition: 0,
-    delay: 0,
-};
-
-fn text(len: usize, salt: u8) -> Vec<u8> {
-    (0..len).map(|i| (i.wrapping_mul(31) >> 3) as u8 ^ salt).collect()
-}
-
-fn exchange(mut sim: Sim, len: usize, limit: Duration) -> Sim {
-    let (from_host, from_container) = (text(len, 1), text(len, 2));
-    sim.exchange(&from_host, &from_container);
-    sim.run(limit);
-    assert_eq!(sim.closed, Some(Closing::Graceful));
-    assert!(sim.container_finished);
-    assert!(
-        sim.received == from_container,
-        "container to host: {} of {len}",
-        sim.received.len()
-    );
-    assert!(
-        sim.container_received() == from_host,
-        "host to container: {} of {len}",
-        sim.container_received().len()
-    );
-    sim
-}
+use crate::sim::{FAIR, Sim, Weather, exchange};
 
 /// Established, and something was said both ways.
 fn conversation(net: &mut Net) -> Peer {
@@ -334,113 +305,4 @@ fn room_is_announced_when_it_is_worth_a_read() {
         }
     }
     assert!((16_384..20_000).contains(&announced.unwrap()), "{announced:?}");
-}
-
-#[test]
-fn superframes_are_whole_segments_and_fit_a_frame() {
-    for (mss, expected) in [(1460, 1460), (1400, 1400), (9000, 1460), (536, 536), (0, 536), (1, 48)] {
-        let mut net = Net::with(|config| {
-            config.uplink = OFFLOADING;
-            config.tcp_ring = 512 * 1024;
-        });
-        let (peer, flow) = open_offloading(&mut net, mss);
-        net.fill(flow, &[1; 200_000]);
-        let mut seq = peer.ack;
-        let mut largest = 0;
-        while let Some((transmit, frame)) = net.frame() {
-            let payload = frame.len() - 54;
-            let partial = transmit.offload.partial_checksum.unwrap();
-            assert_eq!((partial.start, partial.offset), (34, 16));
-            assert_eq!(u32::from_be_bytes(frame[38..42].try_into().unwrap()), seq);
-            assert_eq!(u16::from_be_bytes([frame[16], frame[17]]) as usize, frame.len() - 14);
-            assert!(frame.len() <= 65_535);
-            if let Some(gso) = transmit.offload.gso {
-                assert_eq!(
-                    (gso.kind, gso.size, gso.headers, gso.ecn),
-                    (GsoType::TcpV4, expected, 54, false)
-                );
-                assert!(payload > usize::from(expected));
-            } else {
-                assert!(payload <= usize::from(expected));
-            }
-            largest = largest.max(payload);
-            assert_pseudo_sum(&frame);
-            seq = seq.wrapping_add(payload as u32);
-        }
-        assert_eq!(seq.wrapping_sub(peer.ack), 200_000);
-        assert_eq!(largest % usize::from(expected), 0, "mss {mss}: {largest}");
-        assert!(largest > 65_481 - usize::from(expected), "mss {mss}: {largest}");
-    }
-}
-
-#[test]
-fn no_superframes_where_the_kernel_does_not_cut_them() {
-    for uplink in [
-        PLAIN,
-        UplinkCapabilities {
-            tso4: false,
-            ..OFFLOADING
-        },
-        UplinkCapabilities {
-            checksum: false,
-            ..OFFLOADING
-        },
-    ] {
-        let mut net = Net::with(|config| config.uplink = uplink);
-        let (_, flow) = open_offloading(&mut net, 1460);
-        net.fill(flow, &[1; 50_000]);
-        while let Some((transmit, frame)) = net.frame() {
-            assert!(frame.len() <= 1514);
-            assert_eq!(transmit.offload.gso, None);
-            assert_eq!(transmit.offload.partial_checksum.is_some(), uplink.checksum);
-            if !uplink.checksum {
-                Seen::read(&frame);
-            }
-        }
-    }
-}
-
-/// Opens a flow without reading checksums, with a window that holds everything.
-fn open_offloading(net: &mut Net, mss: u16) -> (Peer, gangplank::stack::FlowId) {
-    let peer = Peer::new(
-        std::net::SocketAddrV4::new(ADDRESS, 4000),
-        std::net::SocketAddrV4::new(OUTSIDE, 80),
-    );
-    let syn = Segment {
-        control: smoltcp::wire::TcpControl::Syn,
-        ack: None,
-        mss: Some(mss),
-        scale: Some(7),
-        ..peer.segment()
-    };
-    net.send(&syn.frame());
-    let [Action::Connect { flow, .. }] = net.actions()[..] else {
-        panic!()
-    };
-    net.engine.connected(net.now, flow);
-    let (_, answer) = net.frame().unwrap();
-    let ack = u32::from_be_bytes(answer[38..42].try_into().unwrap()).wrapping_add(1);
-    let peer = Peer {
-        flow,
-        seq: CLIENT_ISN.wrapping_add(1),
-        ack,
-        ..peer
-    };
-    net.send(&peer.segment().frame());
-    net.actions();
-    (peer, flow)
-}
-
-/// The checksum field holds the sum over the pseudo-header alone (virtio_net.h, CHECKSUM_PARTIAL).
-fn assert_pseudo_sum(frame: &[u8]) {
-    let mut words: Vec<u32> = frame[26..34]
-        .chunks(2)
-        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
-        .collect();
-    words.extend([6, (frame.len() - 34) as u32]);
-    let mut sum: u32 = words.iter().sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    assert_eq!(u32::from(frame[50]) << 8 | u32::from(frame[51]), sum);
 }

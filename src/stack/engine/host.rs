@@ -27,7 +27,7 @@ impl Engine {
             endpoint: container,
             our,
         };
-        let set_up = self.set_up(self.config.mtu.saturating_sub(tuple.headers()));
+        let set_up = self.set_up(&tuple, self.config.mtu.saturating_sub(tuple.headers()));
         let mut connection = Connection::new(now, &tuple, set_up.ok_or(Refusal::NoMemory)?);
         if !connection.call() {
             self.sockets.put_back(connection.into_socket());
@@ -56,7 +56,7 @@ impl Engine {
         let Some(place) = self.flow_place(now, tuple.endpoint.ip()) else {
             return self.refused(now, flow, Unreachable::Exhausted);
         };
-        let Some(set_up) = self.set_up(mss) else {
+        let Some(set_up) = self.set_up(&tuple, mss) else {
             return self.refused(now, flow, Unreachable::Exhausted);
         };
         let mut connection = Connection::new(now, &tuple, set_up);

@@ -129,15 +129,10 @@ impl Engine {
             IPV6_HEADER
         });
         let ours = self.config.mtu.saturating_sub(ip.unwrap_or(0) + TCP_HEADER);
-        let theirs = segment
-            .mss
-            .filter(|mss| *mss != 0)
-            .unwrap_or(DEFAULT_MSS)
-            .max(SMALLEST_MSS);
         Ok(Held {
             syn,
             segment: *segment,
-            mss: theirs.min(ours),
+            mss: segment.takes().min(ours),
             until: now + CONNECT_PATIENCE,
         })
     }
@@ -255,14 +250,8 @@ impl Engine {
     }
 }
 
-/// RFC 9293 section 3.7.1: what is assumed without the option.
-const DEFAULT_MSS: u16 = 536;
-
 /// Bytes of a TCP header without options.
 const TCP_HEADER: u16 = 20;
-
-/// What smoltcp takes at least, like Linux (TCP_MIN_SND_MSS).
-const SMALLEST_MSS: u16 = 48;
 
 /// Longer than Linux tries to connect on the host side (tcp_syn_retries 6: 127 seconds), which reports by itself.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(150);

@@ -11,7 +11,7 @@ use smoltcp::wire::TcpControl;
 
 use super::Engine;
 use crate::stack::device::Abilities;
-use crate::stack::flow::{Flow, Phase};
+use crate::stack::flow::{Flow, Phase, Tuple};
 use crate::stack::frame::{ETHERNET_HEADER, write_ethernet};
 use crate::stack::rings::LOOK;
 use crate::stack::segment::Reply;
@@ -226,11 +226,16 @@ impl Engine {
         }
     }
 
-    /// What a new connection needs; none if there is no memory for it.
-    pub(super) fn set_up(&mut self, segment: u16) -> Option<SetUp> {
+    /// What a new connection with segments of `segment` bytes of payload needs; none if there is no memory for it.
+    pub(super) fn set_up(&mut self, tuple: &Tuple, segment: u16) -> Option<SetUp> {
         let Config { mtu, uplink, .. } = self.config;
         Some(SetUp {
-            abilities: Abilities { mtu, segment, uplink },
+            abilities: Abilities {
+                family: tuple.family(),
+                mtu,
+                segment,
+                uplink,
+            },
             seed: self.random.draw(),
             socket: self.sockets.take()?,
         })
