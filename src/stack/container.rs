@@ -25,8 +25,16 @@ pub(super) struct Container {
 #[derive(Debug)]
 pub(super) struct Containers {
     table: HashMap<IpAddr, Container, RandomState>,
-    /// How many addresses each hardware address has.
-    macs: HashMap<EthernetAddress, usize, RandomState>,
+    macs: HashMap<EthernetAddress, Hardware, RandomState>,
+}
+
+/// One hardware address.
+#[derive(Debug, Default)]
+struct Hardware {
+    /// How many addresses it has.
+    addresses: usize,
+    /// What is left of the right to ask for a router.
+    solicitations: TokenBucket,
 }
 
 impl Containers {
@@ -48,7 +56,7 @@ impl Containers {
             .entry(address)
             .and_modify(|known| known.mac = mac)
             .or_insert(fresh);
-        *self.macs.entry(mac).or_default() += 1;
+        self.macs.entry(mac).or_default().addresses += 1;
         if let Some(before) = before {
             self.forget_mac(before);
         }
@@ -72,10 +80,20 @@ impl Containers {
         self.macs.contains_key(&mac)
     }
 
+    /// Whether `mac` may have one more router advertisement.
+    pub(super) fn may_solicit(&mut self, now: Instant, mac: EthernetAddress) -> bool {
+        let hardware = self.macs.get_mut(&mac);
+        hardware.is_some_and(|hardware| hardware.solicitations.take(now))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     fn forget_mac(&mut self, mac: EthernetAddress) {
-        if let Some(addresses) = self.macs.get_mut(&mac) {
-            *addresses -= 1;
-            if *addresses == 0 {
+        if let Some(hardware) = self.macs.get_mut(&mac) {
+            hardware.addresses -= 1;
+            if hardware.addresses == 0 {
                 self.macs.remove(&mac);
             }
         }
@@ -96,7 +114,7 @@ impl Containers {
     }
 }
 
-/// The rate of ICMP errors (RFC 1812 section 4.3.2.8): a burst, then some per second.
+/// The rate of ICMP errors (RFC 1812 section 4.3.2.8), and of answers that cost as little: a burst, then some per second.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     tokens: u32,

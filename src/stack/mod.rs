@@ -62,6 +62,7 @@ mod ndp;
 mod offload;
 mod random;
 mod rings;
+mod router;
 mod segment;
 mod space;
 mod tcp;

@@ -18,27 +18,36 @@ pub(super) struct Solicitation {
 impl Solicitation {
     /// Checks a message of type 135 (section 7.1.1), options included.
     pub(super) fn parse(message: &[u8]) -> Result<Self, Discard> {
-        let Some((head, mut options)) = message.split_first_chunk::<HEAD>() else {
+        let Some((head, options)) = message.split_first_chunk::<HEAD>() else {
             return Err(Discard::Truncated);
         };
         let mut target = [0; 16];
         target.copy_from_slice(&head[8..]);
-        let mut sender = None;
-        while let Some(&[kind, units]) = options.first_chunk() {
-            let len = UNIT * usize::from(units);
-            let option = options.get(..len).filter(|_| len > 0).ok_or(Discard::Malformed)?;
-            if kind == SOURCE_LINK_LAYER {
-                let address: [u8; 6] = option[2..].try_into().map_err(|_| Discard::Malformed)?;
-                sender = Some(EthernetAddress(address));
-            }
-            options = &options[len..];
-        }
-        let whole = options.is_empty() && head[1] == 0;
+        let sender = source_link_layer(options)?;
         let target = Ipv6Addr::from(target);
-        if !whole || target.is_multicast() {
+        if head[1] != 0 || target.is_multicast() {
             return Err(Discard::Malformed);
         }
         Ok(Self { target, sender })
+    }
+}
+
+/// Walks the options of a solicitation to their end: whom the sender says it is.
+pub(super) fn source_link_layer(mut options: &[u8]) -> Result<Option<EthernetAddress>, Discard> {
+    let mut sender = None;
+    while let Some(&[kind, units]) = options.first_chunk() {
+        let len = UNIT * usize::from(units);
+        let option = options.get(..len).filter(|_| len > 0).ok_or(Discard::Malformed)?;
+        if kind == SOURCE_LINK_LAYER {
+            let address: [u8; 6] = option[2..].try_into().map_err(|_| Discard::Malformed)?;
+            sender = Some(EthernetAddress(address));
+        }
+        options = &options[len..];
+    }
+    if options.is_empty() {
+        Ok(sender)
+    } else {
+        Err(Discard::Malformed)
     }
 }
 
@@ -71,7 +80,7 @@ const HEAD: usize = 24;
 const UNIT: usize = 8;
 
 /// Options of section 4.6.1.
-const SOURCE_LINK_LAYER: u8 = 1;
+pub(super) const SOURCE_LINK_LAYER: u8 = 1;
 const TARGET_LINK_LAYER: u8 = 2;
 
 /// Flags of section 4.4.

@@ -25,6 +25,8 @@ pub(super) enum Deadline {
     Client(u32),
     /// An echo mapping's idle time.
     Echo(EchoId),
+    /// The next router advertisement that nobody asked for.
+    Advertisement,
 }
 
 /// The table.

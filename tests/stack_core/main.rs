@@ -20,6 +20,7 @@ mod limits;
 mod neighbours;
 mod net;
 mod rings;
+mod routers;
 mod scale;
 mod shards;
 mod sim;

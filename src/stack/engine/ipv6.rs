@@ -34,7 +34,7 @@ impl Engine {
             .first()
             .filter(|_| packet.protocol == IpProtocol::Icmpv6);
         if kind.is_some_and(|kind| ndp::TYPES.contains(kind)) {
-            return self.receive_neighbour(frame, &packet).map(|()| Passage::Done);
+            return self.receive_neighbour(now, frame, &packet).map(|()| Passage::Done);
         }
         if frame.dst_addr() != self.config.gateway_mac {
             return Err(Discard::NotForUs);

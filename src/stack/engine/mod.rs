@@ -16,6 +16,7 @@ mod host;
 mod ipv6;
 mod neighbours;
 mod room;
+mod routers;
 mod segments;
 mod turns;
 mod udp;
@@ -62,6 +63,8 @@ pub struct Engine {
     /// Flows that may have something to send, each once.
     ready: VecDeque<FlowId>,
     control: Control,
+    /// The slot of the next router advertisement.
+    advertised: Option<Instant>,
     actions: VecDeque<Action>,
     timers: Timers,
     counters: Counters,
@@ -102,6 +105,7 @@ impl Engine {
             echoes: Associations::new(random.hash_key(), Kind::Echo, &ledger),
             ready: VecDeque::new(),
             control: Control::default(),
+            advertised: None,
             actions: VecDeque::new(),
             timers: Timers::default(),
             counters: Counters::default(),
@@ -175,6 +179,7 @@ impl Engine {
                 Deadline::Mapping(id) => self.mapping_timeout(now, id),
                 Deadline::Client(id) => self.client_timeout(now, id),
                 Deadline::Echo(id) => self.echo_timeout(now, id),
+                Deadline::Advertisement => self.advertisement_timeout(now),
             }
         }
     }

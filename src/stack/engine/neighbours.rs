@@ -1,10 +1,12 @@
-//! Neighbour discovery (RFC 4861): the gateway's two addresses are answered for, everything else is not ours.
+//! Neighbour discovery (RFC 4861): the gateway's two addresses are answered for, routers are asked for ([`routers`](
+//! super::routers)), everything else is not ours.
 //!
 //! Nothing is learned, and advertisements of containers are nobody's business. What ARP is to IPv4; so is the rule that a
 //! sender who is not what was attached is counted as spoofed, whatever it asks.
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, EthernetFrame};
 
 use super::Engine;
@@ -13,10 +15,12 @@ use crate::stack::ends::Ends;
 use crate::stack::frame::Packet;
 use crate::stack::icmpv6;
 use crate::stack::ndp::{ADVERTISEMENT, NEIGHBOUR_SOLICITATION, Solicitation, write_advertisement};
+use crate::stack::router::ROUTER_SOLICITATION;
 
 impl Engine {
     pub(super) fn receive_neighbour(
         &mut self,
+        now: Instant,
         frame: &EthernetFrame<&[u8]>,
         packet: &Packet<'_>,
     ) -> Result<(), Discard> {
@@ -32,11 +36,14 @@ impl Engine {
             return Err(Discard::Checksum);
         }
         self.check_neighbour(packet)?;
-        if packet.payload().first() != Some(&NEIGHBOUR_SOLICITATION) {
-            return Err(Discard::Neighbour);
+        match packet.payload().first() {
+            Some(&NEIGHBOUR_SOLICITATION) => {
+                let solicitation = Solicitation::parse(packet.payload())?;
+                self.answer_solicitation(packet, solicitation)
+            }
+            Some(&ROUTER_SOLICITATION) => self.receive_router_solicitation(now, packet),
+            Some(_) | None => Err(Discard::Neighbour),
         }
-        let solicitation = Solicitation::parse(packet.payload())?;
-        self.answer_solicitation(packet, solicitation)
     }
 
     /// A probe for a duplicate (RFC 4862 section 5.4.2) has no sender's address and claims nothing.
@@ -81,5 +88,5 @@ impl Engine {
 const HOP_LIMIT: u8 = 255;
 
 /// RFC 4291 section 2.7.1, and RFC 2464 section 7.
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const ALL_NODES_MAC: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
+pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const ALL_NODES_MAC: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
