@@ -22,7 +22,7 @@ use super::state::{self, Lock};
 use super::supervisor::{StartError, Supervisor};
 use crate::api::listener::OwnerListener;
 use crate::api::types::NetworkOptions;
-use crate::sys::descriptors;
+use crate::sys::{code, descriptors};
 
 /// What a helper is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -99,6 +99,9 @@ async fn start_and_serve(errand: &Errand, report: impl FnOnce(&Outcome)) -> Exit
         Ok((supervisor, listener, signals)) => {
             report(&Outcome::Ready);
             tracing::info!(network = errand.network, "ready");
+            if let Err(error) = code::forget() {
+                tracing::debug!(%error, "what only the start needed stays mapped");
+            }
             serve(supervisor, listener, signals, &place).await;
             state::clear(&place, lock);
             ExitCode::SUCCESS

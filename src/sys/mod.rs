@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod clock;
+pub mod code;
 pub mod datagrams;
 pub mod descriptors;
 pub mod error_queue;
