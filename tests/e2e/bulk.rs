@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cases;
-use crate::host::{HOST, Host, OUTSIDE};
+use crate::host::{HOST, Host, OUTSIDE, OUTSIDE6};
 use crate::process::Program;
 use crate::verdict::{Outcome, contains, fail, same};
 
@@ -14,6 +14,7 @@ cases![
     out_from_a_slow_writer,
     in_to_a_slow_reader,
     in_from_a_slow_writer,
+    in_over_ipv6,
 ];
 
 fn a_file_uploaded_by_curl(host: &Host) -> Outcome {
@@ -55,6 +56,16 @@ fn in_to_a_slow_reader(host: &Host) -> Outcome {
 
 fn in_from_a_slow_writer(host: &Host) -> Outcome {
     into(host, "slow", "full", size(host))
+}
+
+/// The container dials and takes, by superframes of the other family.
+fn in_over_ipv6(host: &Host) -> Outcome {
+    host.needs_ipv6()?;
+    let size = size(host);
+    let outside = host.outside_server("give", &format!("give listen {OUTSIDE6} 7000 {size} full"))?;
+    let take = host.peer(&format!("take connect {OUTSIDE6} 7000 {size} full"));
+    let inside = host.gangplank_start("take", &format!("run --rm -- {take}"))?;
+    same("digest", digest(inside, "took", size)?, digest(outside, "gave", size)?)
 }
 
 /// The container dials and gives.
