@@ -10,6 +10,10 @@
 //! `container` that the sender speaks with its own addresses. ARP for the gateway and echo requests to it are answered
 //! from the `control` queue; what is meant for the outside becomes a [`Passage`] for the shell, or an [`Action`].
 //!
+//! Both families take the same way; what differs stands in few places: `frame` and `ipv6` take packets apart, `ends` writes
+//! the headers of what is ours, `icmp` and `icmpv6` say what went wrong, `arp` (in the engine), `ndp` and `router` tell
+//! containers where the gateway is.
+//!
 //! # TCP: one smoltcp interface for each flow
 //!
 //! smoltcp finds the socket of a packet by walking all sockets of an interface. So a flow is found in our own table
