@@ -9,6 +9,7 @@ use super::state::{self, Lock, Saved};
 use super::supervisor::StartError;
 use crate::api::types::NetworkOptions;
 use crate::host::listen::has_ipv6;
+use crate::netns::NewRoutes;
 use crate::network::facts::HostFacts;
 use crate::network::pool::{AddressPool, Lease};
 use crate::network::subnet::{self, Choice, Occupied};
@@ -49,6 +50,24 @@ impl Subnets {
             IpAddr::V6(_) => self.v6?.prefix(),
         };
         IpNetwork::new(address, prefix).ok()
+    }
+
+    /// Warns of routes that the host gets and that lead here.
+    pub(super) async fn mind_routes(self) {
+        let mut routes = match NewRoutes::listen() {
+            Ok(routes) => routes,
+            Err(error) => return tracing::warn!(%error, "new routes of the host are not heard of"),
+        };
+        let subnets = [Some(IpNetwork::V4(self.v4)), self.v6.map(IpNetwork::V6)];
+        while let Some(route) = routes.next().await {
+            for warning in subnets
+                .iter()
+                .flatten()
+                .filter_map(|ours| subnet::covered(*ours, &route))
+            {
+                tracing::warn!("{warning}");
+            }
+        }
     }
 
     /// What the stack is to know of IPv6 here.

@@ -171,6 +171,7 @@ impl Supervisor {
         });
         tokio::spawn(hear(Arc::clone(&supervisor), receiver));
         tokio::spawn(guard(Arc::clone(&supervisor)));
+        tokio::spawn(supervisor.subnets.mind_routes());
         tokio::spawn(await_first_container(Arc::clone(&supervisor)));
         Ok(supervisor)
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use futures_util::TryStreamExt;
 use ipnetwork::IpNetwork;
+use nix::net::if_::if_indextoname;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
@@ -53,7 +54,14 @@ async fn routes(handle: &Handle) -> Result<Vec<HostRoute>, Refusal> {
         routes.extend(dump(handle, RouteMessageBuilder::<Ipv6Addr>::new().build()).await?);
     }
     let routes = routes.iter().filter(|route| table_of(route) != RT_TABLE_LOCAL);
-    Ok(routes.filter_map(|route| host_route(route, &names)).collect())
+    let name = |index: u32| names.get(&index).map(|name| (*name).to_owned());
+    Ok(routes.filter_map(|route| host_route(route, name)).collect())
+}
+
+/// A route that the kernel has just told of, unless it is one of the host's own addresses.
+pub(super) fn new_route(route: &RouteMessage) -> Option<HostRoute> {
+    let name = |index: u32| if_indextoname(index).ok()?.into_string().ok();
+    host_route(route, name).filter(|_| table_of(route) != RT_TABLE_LOCAL)
 }
 
 async fn dump(handle: &Handle, family: RouteMessage) -> Result<Vec<RouteMessage>, Refusal> {
@@ -70,25 +78,25 @@ async fn prefixes(handle: &Handle) -> Result<Vec<IpNetwork>, Refusal> {
     clippy::wildcard_enum_match_arm,
     reason = "three attributes of many, and two families"
 )]
-fn host_route(route: &RouteMessage, names: &BTreeMap<u32, &str>) -> Option<HostRoute> {
+fn host_route(route: &RouteMessage, name: impl Fn(u32) -> Option<String>) -> Option<HostRoute> {
     let unspecified = match route.header.address_family {
         AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
     let (mut address, mut gateway) = (unspecified, None);
-    let mut interface = "";
+    let mut interface = String::new();
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Destination(destination) => address = ip(destination)?,
             RouteAttribute::Gateway(next) => gateway = ip(next),
-            RouteAttribute::Oif(index) => interface = names.get(index).copied().unwrap_or_default(),
+            RouteAttribute::Oif(index) => interface = name(*index).unwrap_or_default(),
             _ => {}
         }
     }
     let destination = IpNetwork::new(address, route.header.destination_prefix_length).ok()?;
     Some(HostRoute {
         destination,
-        interface: interface.to_owned(),
+        interface,
         gateway,
     })
 }

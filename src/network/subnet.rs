@@ -121,6 +121,18 @@ pub fn check(subnet: IpNetwork, facts: &HostFacts, others: &[Occupied]) -> Resul
     }
 }
 
+/// What a route means that the host has got while `subnet` is in use; nothing, unless it leads there. The containers keep
+/// the addresses: the bridge is nearer to them.
+pub fn covered(subnet: IpNetwork, route: &HostRoute) -> Option<String> {
+    let leads_there = weight(route) != Weight::Nothing && overlap(route.destination, subnet);
+    leads_there.then(|| {
+        format!(
+            "the host has got the route {}, and {subnet} is ours: hosts there with these addresses are out of the containers' reach; take the network down and choose another subnet if you need them",
+            describe(route)
+        )
+    })
+}
+
 /// What can be said about a subnet without looking at the host.
 pub fn check_shape(subnet: IpNetwork) -> Result<(), SubnetError> {
     let (widest, narrowest) = match subnet {
@@ -505,6 +517,29 @@ mod tests {
             Ok(()),
             "an aggregate is the user's own decision"
         );
+    }
+
+    #[test]
+    fn a_route_that_comes_later_covers_what_it_leads_to() {
+        let ours: IpNetwork = "172.30.0.0/16".parse().unwrap();
+        let said = |route: &str, gateway: Option<&str>| {
+            let route = HostRoute {
+                destination: route.parse().unwrap(),
+                interface: "tun0".to_owned(),
+                gateway: gateway.map(|address| address.parse().unwrap()),
+            };
+            covered(ours, &route)
+        };
+        let warning = said("172.30.9.0/24", None).unwrap();
+        assert!(warning.contains("the route 172.30.9.0/24 on tun0"), "{warning}");
+        assert!(said("172.16.0.0/12", Some("10.0.0.1")).is_some(), "a VPN's aggregate");
+        assert_eq!(said("172.31.0.0/16", None), None);
+        assert_eq!(
+            said("0.0.0.0/0", Some("10.0.0.1")),
+            None,
+            "the default route leads everywhere"
+        );
+        assert_eq!(said("fd00::/8", None), None);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod verdict;
 
 mod attach;
 mod bulk;
+mod changes;
 mod containers;
 mod dns;
 mod endings;
@@ -100,6 +101,7 @@ fn all() -> Vec<Case> {
         refusals::CASES,
         requests::CASES,
         limits::CASES,
+        changes::CASES,
     ]
     .concat()
 }
