@@ -481,6 +481,7 @@ fn programs_are_there() -> Outcome<String> {
         "ip",
         "curl",
         "ping",
+        "tracepath",
         "traceroute",
         "dig",
         "getent",
