@@ -22,6 +22,7 @@ cases![
     publish_and_unpublish_at_run_time,
     publish_says_what_it_publishes_and_capital_p_is_over,
     a_published_port_without_a_server_refuses,
+    another_container_reaches_it_at_the_hosts_address,
     half_close_through_a_published_port,
     a_client_that_resets_resets_the_container,
 ];
@@ -231,6 +232,20 @@ fn a_published_port_without_a_server_refuses(host: &Host) -> Outcome {
     let curl = host.user("curl -sS --max-time 5 http://127.0.0.1:8080/")?;
     holds("curl is told at once", curl.took.as_secs() < 2)?;
     holds("curl sees a reset or a refusal (7, 56)", [7, 56].contains(&curl.code))
+}
+
+/// From inside, the host's address leads to the host, and from there back in.
+fn another_container_reaches_it_at_the_hosts_address(host: &Host) -> Outcome {
+    host.container("-p 8080:7000", "tcp", &host.peer("tcp-echo 0.0.0.0 7000"), "ready")?;
+    host.container("-p 9000:9001/udp", "udp", &host.peer("udp-echo 0.0.0.0 9001"), "ready")?;
+    let inside = |peer: &str| host.gangplank(&format!("run --rm -- {}", host.peer(peer)))?.ok();
+    same(
+        "tcp",
+        inside(&format!("tcp-ask {HOST} 8080 hello"))?.as_str(),
+        "answer hello",
+    )?;
+    let said = inside(&format!("udp-ask 0.0.0.0 5000 {HOST} 9000"))?;
+    same("udp", said.matches("right").count(), 4)
 }
 
 fn half_close_through_a_published_port(host: &Host) -> Outcome {
