@@ -19,6 +19,8 @@ pub struct Facts {
     pub groups: Vec<u32>,
     /// user.max_user_namespaces.
     pub max_user_namespaces: Option<u64>,
+    /// user.max_net_namespaces.
+    pub max_net_namespaces: Option<u64>,
     /// kernel.unprivileged_userns_clone, which only Debian's kernels have.
     pub unprivileged_userns_clone: Option<u64>,
     /// kernel.apparmor_restrict_unprivileged_userns, which Ubuntu has since 23.10.
@@ -81,6 +83,7 @@ impl Facts {
             uid: uid.as_raw(),
             groups: groups(),
             max_user_namespaces: sysctl("user/max_user_namespaces"),
+            max_net_namespaces: sysctl("user/max_net_namespaces"),
             unprivileged_userns_clone: sysctl("kernel/unprivileged_userns_clone"),
             apparmor_restricts_userns: sysctl("kernel/apparmor_restrict_unprivileged_userns"),
             namespaces,

@@ -34,6 +34,12 @@ fn reason(facts: &Facts) -> (&'static str, String) {
             "sudo sysctl -w user.max_user_namespaces=15000".into(),
         );
     }
+    if facts.max_net_namespaces == Some(0) {
+        return (
+            "user.max_net_namespaces is 0",
+            "sudo sysctl -w user.max_net_namespaces=15000".into(),
+        );
+    }
     if facts.uid != 0 && facts.unprivileged_userns_clone == Some(0) {
         return (
             "kernel.unprivileged_userns_clone is 0",
@@ -256,6 +262,7 @@ mod tests {
             uid: 1000,
             groups: vec![1000, 27],
             max_user_namespaces: Some(15000),
+            max_net_namespaces: Some(15000),
             unprivileged_userns_clone: None,
             apparmor_restricts_userns: None,
             namespaces: Ok(()),
@@ -301,6 +308,11 @@ mod tests {
                 denied(|facts| facts.max_user_namespaces = Some(0)),
                 "max_user_namespaces is 0",
                 "user.max_user_namespaces=15000",
+            ),
+            (
+                denied(|facts| facts.max_net_namespaces = Some(0)),
+                "max_net_namespaces is 0",
+                "user.max_net_namespaces=15000",
             ),
             (
                 denied(|facts| facts.unprivileged_userns_clone = Some(0)),
