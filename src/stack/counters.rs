@@ -36,7 +36,7 @@ discards! {
     Malformed = "drop_malformed",
     /// A checksum that does not match.
     Checksum = "drop_checksum",
-    /// A fragment.
+    /// A fragment that is none, or contradicts others of its datagram.
     Fragment = "drop_fragment",
     /// Its time to live ended here.
     TimeToLive = "drop_ttl",
@@ -75,6 +75,12 @@ pub struct Counters {
     pub icmp_errors: u64,
     /// ICMP errors not sent because their rate is limited.
     pub icmp_suppressed: u64,
+    /// Datagrams put together of a container's fragments.
+    pub reassembled: u64,
+    /// Datagrams of which a part did not come in time.
+    pub reassembly_expired: u64,
+    /// Datagrams whose parts had to go for those of others.
+    pub reassembly_evicted: u64,
     /// Times the TCP engine of a flow was run, a measure of the work done.
     pub turns: u64,
     evicted: [u64; Kind::COUNT],
@@ -98,6 +104,9 @@ impl Counters {
             ("challenges", self.challenges),
             ("icmp_errors", self.icmp_errors),
             ("icmp_suppressed", self.icmp_suppressed),
+            ("reassembled", self.reassembled),
+            ("reassembly_expired", self.reassembly_expired),
+            ("reassembly_evicted", self.reassembly_evicted),
             ("turns", self.turns),
         ];
         named

@@ -1,8 +1,8 @@
 //! Views of frames: every length and field is checked here, once, before the rest of the stack reads a byte. The headers
 //! of IPv6 have a file of their own, `ipv6`.
 //!
-//! Over `smoltcp::wire`, whose accessors panic on short buffers; what comes out of this module cannot be short. Fragments
-//! are turned away (reassembly is not built), IP options are skipped, as by a router that knows none.
+//! Over `smoltcp::wire`, whose accessors panic on short buffers; what comes out of this module cannot be short. A fragment
+//! says of which part of a datagram it is, and IP options are skipped, as by a router that knows none.
 //!
 //! Sources: RFC 791 section 3.1, RFC 1122 sections 3.2.1 and 3.3.6, RFC 1812 section 5.2.2.
 
@@ -40,6 +40,25 @@ pub(super) struct Packet<'f> {
     pub(super) bytes: &'f [u8],
     /// Bytes of the IP header with its options or extension headers.
     pub(super) header: usize,
+    /// Where a fragment belongs.
+    pub(super) place: Option<Place>,
+}
+
+/// Which part of a datagram a fragment is: the fields that both families have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) id: u32,
+    /// Bytes of the datagram before it.
+    pub(super) offset: usize,
+    /// Others follow.
+    pub(super) more: bool,
+}
+
+impl Place {
+    /// Whether the fragment is but a part; one that is the whole is called atomic (RFC 6946).
+    pub(super) fn is_part(&self) -> bool {
+        self.more || self.offset != 0
+    }
 }
 
 impl<'f> Packet<'f> {
@@ -64,9 +83,11 @@ impl<'f> Packet<'f> {
         if packet.hop_limit() == 0 {
             return Err(Discard::TimeToLive);
         }
-        if packet.more_frags() || packet.frag_offset() != 0 {
-            return Err(Discard::Fragment);
-        }
+        let place = Place {
+            id: packet.ident().into(),
+            offset: packet.frag_offset().into(),
+            more: packet.more_frags(),
+        };
         Ok(Self {
             mac: frame.src_addr(),
             source: packet.src_addr().into(),
@@ -74,6 +95,7 @@ impl<'f> Packet<'f> {
             protocol: packet.next_header(),
             time_to_live: packet.hop_limit(),
             header: packet.header_len().into(),
+            place: Some(place).filter(Place::is_part),
             bytes: &packet.into_inner()[..usize::from(Ipv4Packet::new_unchecked(frame.payload()).total_len())],
         })
     }

@@ -1,14 +1,16 @@
 //! Views of IPv6 packets: the header, and the chain of extension headers behind it.
 //!
 //! The chain is walked here, once and with a bound, to find what it carries. Of its headers none is acted on: options
-//! that may be skipped are skipped, all others turn the packet away, as do fragments (reassembly is not built).
+//! that may be skipped are skipped, all others turn the packet away. It ends at a fragment header, for what is behind that
+//! is but a part; an atomic fragment is a whole packet with one header more.
 //!
-//! Sources: RFC 8200 sections 3 and 4, RFC 5095 (type 0 routing headers), RFC 2675 (jumbograms, never agreed to).
+//! Sources: RFC 8200 sections 3 and 4, RFC 5095 (type 0 routing headers), RFC 2675 (jumbograms, never agreed to), RFC 6946
+//! (atomic fragments).
 
 use smoltcp::wire::{EthernetFrame, IpProtocol, Ipv4Packet, Ipv6Packet};
 
 use super::counters::Discard;
-use super::frame::Packet;
+use super::frame::{Packet, Place};
 
 /// Bytes of the header without extensions.
 pub(super) const IPV6_HEADER: usize = 40;
@@ -24,7 +26,11 @@ impl<'f> Packet<'f> {
             return Err(Discard::TimeToLive);
         }
         let bytes = &frame.payload()[..packet.total_len()];
-        let (protocol, header) = upper_layer(bytes, packet.next_header())?;
+        let Upper {
+            protocol,
+            header,
+            place,
+        } = upper_layer(bytes, packet.next_header())?;
         Ok(Self {
             mac: frame.src_addr(),
             source: packet.src_addr().into(),
@@ -33,6 +39,7 @@ impl<'f> Packet<'f> {
             time_to_live: packet.hop_limit(),
             bytes,
             header,
+            place,
         })
     }
 
@@ -58,8 +65,19 @@ impl<'f> Packet<'f> {
             time_to_live: self.time_to_live,
             bytes: copy,
             header: IPV6_HEADER,
+            place: None,
         }
     }
+}
+
+/// What the chain of headers leads to.
+#[derive(Debug, PartialEq, Eq)]
+struct Upper {
+    protocol: IpProtocol,
+    /// Where that begins.
+    header: usize,
+    /// What the fragment header says, if there is one.
+    place: Option<Place>,
 }
 
 /// Which of the two families a packet of at least a byte is of.
@@ -80,16 +98,30 @@ pub(super) fn fix_length(packet: &mut [u8]) {
     }
 }
 
-/// What the packet in `bytes` carries, and where that begins.
-fn upper_layer(bytes: &[u8], first: IpProtocol) -> Result<(IpProtocol, usize), Discard> {
-    let (mut next, mut at) = (first, IPV6_HEADER);
+/// What the packet in `bytes` carries.
+fn upper_layer(bytes: &[u8], first: IpProtocol) -> Result<Upper, Discard> {
+    let (mut next, mut at, mut place) = (first, IPV6_HEADER, None);
     for _ in 0..=MAX_EXTENSIONS {
         match next {
             // Only right behind the header (RFC 8200 section 4.1).
             IpProtocol::HopByHop if at != IPV6_HEADER => return Err(Discard::Malformed),
             IpProtocol::HopByHop | IpProtocol::Ipv6Opts => check_options(extension(bytes, at)?)?,
             IpProtocol::Ipv6Route => check_routing(extension(bytes, at)?)?,
-            IpProtocol::Ipv6Frag => return Err(Discard::Fragment),
+            IpProtocol::Ipv6Frag => {
+                let fragment = fragment_header(bytes, at)?;
+                next = fragment[0].into();
+                at += fragment.len();
+                let found = read_place(fragment);
+                place = Some(found);
+                if found.is_part() {
+                    return Ok(Upper {
+                        protocol: next,
+                        header: at,
+                        place,
+                    });
+                }
+                continue;
+            }
             IpProtocol::Icmp
             | IpProtocol::Igmp
             | IpProtocol::Tcp
@@ -98,7 +130,13 @@ fn upper_layer(bytes: &[u8], first: IpProtocol) -> Result<(IpProtocol, usize), D
             | IpProtocol::IpSecAh
             | IpProtocol::Icmpv6
             | IpProtocol::Ipv6NoNxt
-            | IpProtocol::Unknown(_) => return Ok((next, at)),
+            | IpProtocol::Unknown(_) => {
+                return Ok(Upper {
+                    protocol: next,
+                    header: at,
+                    place,
+                });
+            }
         }
         let header = extension(bytes, at)?;
         next = header[0].into();
@@ -112,6 +150,20 @@ fn extension(bytes: &[u8], at: usize) -> Result<&[u8], Discard> {
     let rest = &bytes[at..];
     let units = 1 + usize::from(*rest.get(1).ok_or(Discard::Truncated)?);
     rest.get(..UNIT * units).ok_or(Discard::Truncated)
+}
+
+/// The fragment header at `at`, whose second byte is no length (RFC 8200 section 4.5).
+fn fragment_header(bytes: &[u8], at: usize) -> Result<&[u8; UNIT], Discard> {
+    bytes[at..].first_chunk().ok_or(Discard::Truncated)
+}
+
+fn read_place(&[_, _, high, low, id @ ..]: &[u8; UNIT]) -> Place {
+    let field = u16::from_be_bytes([high, low]);
+    Place {
+        id: u32::from_be_bytes(id),
+        offset: usize::from(field & OFFSET),
+        more: field & MORE != 0,
+    }
 }
 
 /// Every option must lie inside its header and be of those that may be skipped (RFC 8200 section 4.2).
@@ -147,6 +199,11 @@ const MAX_EXTENSIONS: usize = 8;
 /// Bytes in which extension headers are counted.
 const UNIT: usize = 8;
 
+/// Parts of the fragment header's third and fourth byte: an offset in units of 8 bytes, so in bytes where it stands, two
+/// bits that mean nothing, and whether others follow.
+const OFFSET: u16 = 0xfff8;
+const MORE: u16 = 1;
+
 /// The option that is one byte long.
 const PAD1: u8 = 0;
 
@@ -162,8 +219,30 @@ mod tests {
     const OPTIONS: u8 = 60;
 
     fn walk(first: u8, chain: &[&[u8]]) -> Result<(IpProtocol, usize), Discard> {
+        walk_to(first, chain).map(|upper| (upper.protocol, upper.header))
+    }
+
+    fn walk_to(first: u8, chain: &[&[u8]]) -> Result<Upper, Discard> {
         let bytes = [&[0; IPV6_HEADER][..], &chain.concat()].concat();
         upper_layer(&bytes, first.into())
+    }
+
+    #[test]
+    fn the_chain_ends_at_a_part() {
+        let part = walk_to(44, &[&[OPTIONS, 9, 5, 0xaf, 1, 2, 3, 4]]).unwrap();
+        let place = Place {
+            id: 0x0102_0304,
+            offset: 0x5a8,
+            more: true,
+        };
+        assert_eq!(
+            (part.protocol, part.header, part.place),
+            (IpProtocol::Ipv6Opts, 48, Some(place))
+        );
+        let padding = [UDP, 0, 1, 4, 0, 0, 0, 0];
+        let atomic = walk_to(44, &[&[OPTIONS, 9, 0, 0, 1, 2, 3, 4], &padding]).unwrap();
+        assert_eq!((atomic.protocol, atomic.header), (IpProtocol::Udp, 56));
+        assert!(atomic.place.is_some_and(|place| !place.is_part()));
     }
 
     #[test]
@@ -223,6 +302,8 @@ mod tests {
         for (what, first, chain, expected) in table {
             assert_eq!(walk(first, &chain), Err(expected), "{what}");
         }
-        assert_eq!(walk(44, &[&[UDP, 0, 0, 0, 0, 0, 0, 1]]), Err(Discard::Fragment));
+        assert_eq!(walk(44, &[&[UDP, 0, 0, 0, 0, 0, 0]]), Err(Discard::Truncated));
+        let atomic = [44, 0, 0, 0, 0, 0, 0, 1];
+        assert_eq!(walk(44, &[&atomic[..]; 100]), Err(Discard::Malformed));
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! [`Engine::handle_frame`] takes an Ethernet frame and its [`Offload`] header. The views in `frame` check every length,
 //! `container` that the sender speaks with its own addresses. ARP for the gateway and echo requests to it are answered
-//! from the `control` queue; what is meant for the outside becomes a [`Passage`] for the shell, or an [`Action`].
+//! from the `control` queue; what is meant for the outside becomes a [`Passage`] for the shell, or an [`Action`]. Fragments
+//! wait in `fragments` for the rest of their datagram; the whole comes back to the shell, to be shown like any other frame.
 //!
 //! Both families take the same way; what differs stands in few places: `frame` and `ipv6` take packets apart, `ends` writes
 //! the headers of what is ours, `icmp` and `icmpv6` say what went wrong, `arp` (in the engine), `ndp` and `router` tell
@@ -56,6 +57,7 @@ mod directory;
 mod ends;
 mod engine;
 mod flow;
+mod fragments;
 mod frame;
 mod guard;
 mod icmp;

@@ -27,6 +27,8 @@ pub(super) enum Deadline {
     Echo(EchoId),
     /// The next router advertisement that nobody asked for.
     Advertisement,
+    /// The oldest datagram in assembly.
+    Fragments,
 }
 
 /// The table.

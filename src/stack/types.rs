@@ -195,6 +195,12 @@ pub enum Passage<'f> {
         /// The message.
         payload: &'f [u8],
     },
+    /// Show this frame to the engine that made it of fragments, as one that needs nothing of the kernel. It becomes no
+    /// other of its kind.
+    Whole {
+        /// The frame.
+        frame: Vec<u8>,
+    },
     /// Show the frame to that engine: what it belongs to is there.
     Elsewhere {
         /// One of those that share the directory.

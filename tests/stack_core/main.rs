@@ -12,6 +12,7 @@
 mod closing;
 mod datagrams;
 mod errors;
+mod fragments;
 mod guarding;
 mod handshake;
 mod hostile;

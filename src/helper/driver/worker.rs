@@ -290,6 +290,7 @@ impl Worker {
                 }
                 return;
             }
+            Passage::Whole { frame } => return self.handle_frame(now, Offload::default(), &frame, delivery),
             Passage::Elsewhere { shard } => {
                 let mail = Mail::Frame {
                     offload,

@@ -13,7 +13,7 @@ use super::Engine;
 use crate::policy::LINK_LOCAL_GATEWAY;
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
-use crate::stack::frame::Packet;
+use crate::stack::frame::{Packet, Place};
 use crate::stack::icmp::IcmpError;
 use crate::stack::ndp;
 use crate::stack::types::Passage;
@@ -29,11 +29,18 @@ impl Engine {
             return Err(Discard::Ipv6);
         }
         let packet = Packet::parse_v6(frame)?;
+        if let Some(place) = packet.place.filter(Place::is_part) {
+            return self.receive_fragment(now, offload, frame, &packet, place);
+        }
         let kind = packet
             .payload()
             .first()
             .filter(|_| packet.protocol == IpProtocol::Icmpv6);
         if kind.is_some_and(|kind| ndp::TYPES.contains(kind)) {
+            // RFC 6980 section 5: not even an atomic fragment.
+            if packet.place.is_some() {
+                return Err(Discard::Neighbour);
+            }
             return self.receive_neighbour(now, frame, &packet).map(|()| Passage::Done);
         }
         if frame.dst_addr() != self.config.gateway_mac {

@@ -12,6 +12,7 @@
 mod arp;
 mod echo;
 mod failures;
+mod fragments;
 mod host;
 mod ipv6;
 mod neighbours;
@@ -36,6 +37,7 @@ use crate::stack::counters::{Counters, Discard};
 use crate::stack::datagram::Link;
 use crate::stack::directory::Directory;
 use crate::stack::flow::{Flows, TimeWait};
+use crate::stack::fragments::Fragments;
 use crate::stack::frame::{MAX_FRAME, Packet, ethernet};
 use crate::stack::icmp::{IcmpError, Way, may_be_reported};
 use crate::stack::icmpv6;
@@ -63,6 +65,7 @@ pub struct Engine {
     /// Flows that may have something to send, each once.
     ready: VecDeque<FlowId>,
     control: Control,
+    fragments: Fragments,
     /// The slot of the next router advertisement.
     advertised: Option<Instant>,
     actions: VecDeque<Action>,
@@ -105,6 +108,7 @@ impl Engine {
             echoes: Associations::new(random.hash_key(), Kind::Echo, &ledger),
             ready: VecDeque::new(),
             control: Control::default(),
+            fragments: Fragments::default(),
             advertised: None,
             actions: VecDeque::new(),
             timers: Timers::default(),
@@ -132,6 +136,7 @@ impl Engine {
         }
         self.drop_flows_of(attachment.address);
         self.drop_datagrams_of(attachment.address);
+        self.fragments.forget(attachment.address);
     }
 
     /// What was counted so far.
@@ -144,8 +149,8 @@ impl Engine {
     /// Takes one frame from the bridge.
     pub fn handle_frame<'f>(&mut self, now: Instant, offload: Offload, frame: &'f [u8]) -> Passage<'f> {
         match self.receive(now, offload, frame) {
-            // Counted where it goes.
-            Ok(passage @ Passage::Elsewhere { .. }) => passage,
+            // Counted where it goes, and as what it became.
+            Ok(passage @ (Passage::Elsewhere { .. } | Passage::Whole { .. })) => passage,
             Ok(passage) => {
                 self.counters.frames_in += 1;
                 passage
@@ -180,6 +185,7 @@ impl Engine {
                 Deadline::Client(id) => self.client_timeout(now, id),
                 Deadline::Echo(id) => self.echo_timeout(now, id),
                 Deadline::Advertisement => self.advertisement_timeout(now),
+                Deadline::Fragments => self.fragments_timeout(now),
             }
         }
     }
@@ -233,6 +239,9 @@ impl Engine {
             return Err(Discard::NotForUs);
         }
         let packet = Packet::parse_v4(frame)?;
+        if let Some(place) = packet.place {
+            return self.receive_fragment(now, offload, frame, &packet, place);
+        }
         self.containers.check_source(packet.mac, packet.source)?;
         if packet.time_to_live == 1 && !self.config.policy.is_gateway(packet.target) {
             self.report(now, IcmpError::TimeExceeded, packet.source, packet.bytes);
