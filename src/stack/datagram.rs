@@ -100,12 +100,14 @@ impl<'p> Datagram<'p> {
         .fitting()
     }
 
-    /// Queues the datagram. False if it would have to be cut, or the queue is full.
+    /// Queues the datagram, or its fragments. False if the queue has no room for all of it.
     pub(super) fn queue(mut self, link: Link, control: &mut Control) -> bool {
-        if !self.fits(link) {
-            return false;
+        let whole = self.fits(link);
+        let offload = self.fill_checksum(whole && link.checksum);
+        if !whole {
+            let step = self.step(link).filter(|_| self.segment.is_none());
+            return step.is_some_and(|step| self.queue_fragments(link, step, 0, control));
         }
-        let offload = self.fill_checksum(link.checksum);
         control.push(offload, ETHERNET_HEADER + self.ends.header() + self.len(), |out| {
             self.write_part(link, None, 0, self.len(), out);
         })
@@ -127,30 +129,45 @@ impl<'p> Datagram<'p> {
     }
 
     fn write_fragments(&self, link: Link, control: &mut Control, out: &mut [u8]) -> Option<Transmit> {
-        let step = (usize::from(link.mtu).checked_sub(self.ends.fragment_header())?) / FRAGMENT_UNIT * FRAGMENT_UNIT;
-        if step == 0 || !control.has_room(self.len() / step) {
+        let step = self.step(link)?;
+        if !control.has_room(self.len() / step) {
             return None;
         }
-        let fragment = |start: usize| {
-            let offset = u16::try_from(start).ok()?;
-            Some(Fragment {
-                id: link.id,
-                offset,
-                more: start + step < self.len(),
-            })
-        };
-        let len = self.write_part(link, fragment(0), 0, step, out)?;
-        for start in (step..self.len()).step_by(step) {
-            let part = step.min(self.len() - start);
-            let frame = ETHERNET_HEADER + self.ends.fragment_header() + part;
-            control.push(Offload::default(), frame, |out| {
-                self.write_part(link, fragment(start), start, part, out);
-            });
-        }
+        let len = self.write_part(link, self.fragment(link, 0, step), 0, step, out)?;
+        self.queue_fragments(link, step, step, control);
         Some(Transmit {
             offload: Offload::default(),
             len,
         })
+    }
+
+    /// Queues the fragments from `start` on. False if there is no room for all.
+    fn queue_fragments(&self, link: Link, step: usize, start: usize, control: &mut Control) -> bool {
+        if !control.has_room((self.len() - start).div_ceil(step)) {
+            return false;
+        }
+        for start in (start..self.len()).step_by(step) {
+            let part = step.min(self.len() - start);
+            let frame = ETHERNET_HEADER + self.ends.fragment_header() + part;
+            control.push(Offload::default(), frame, |out| {
+                self.write_part(link, self.fragment(link, start, step), start, part, out);
+            });
+        }
+        true
+    }
+
+    fn fragment(&self, link: Link, start: usize, step: usize) -> Option<Fragment> {
+        Some(Fragment {
+            id: link.id,
+            offset: u16::try_from(start).ok()?,
+            more: start + step < self.len(),
+        })
+    }
+
+    /// Bytes of each fragment but the last.
+    fn step(&self, link: Link) -> Option<usize> {
+        let room = usize::from(link.mtu).checked_sub(self.ends.fragment_header())?;
+        Some(room / FRAGMENT_UNIT * FRAGMENT_UNIT).filter(|step| *step > 0)
     }
 
     /// Writes one frame with `part` bytes of header and payload from `start` on; returns its length.
@@ -203,8 +220,12 @@ impl<'p> Datagram<'p> {
     }
 
     fn fitting(self) -> Option<Self> {
-        // IPv6 does not count its own header, but a frame has no room for more.
-        (self.ends.header() + self.len() <= usize::from(u16::MAX)).then_some(self)
+        // IPv6 does not count its own header, but a superframe has no room for more.
+        let counted = match (self.ends, self.segment) {
+            (Ends::V6 { .. }, None) => 0,
+            (Ends::V4 { .. }, _) | (Ends::V6 { .. }, Some(_)) => self.ends.header(),
+        };
+        (counted + self.len() <= usize::from(u16::MAX)).then_some(self)
     }
 
     /// Whether it crosses the link without being cut; each of several must.

@@ -32,6 +32,7 @@ mod dns;
 mod endings;
 mod errors;
 mod faults;
+mod fragments;
 mod inbound;
 mod lifecycle;
 mod limits;
@@ -97,6 +98,7 @@ fn all() -> Vec<Case> {
         endings::CASES,
         errors::CASES,
         faults::CASES,
+        fragments::CASES,
         looking::CASES,
         refusals::CASES,
         requests::CASES,

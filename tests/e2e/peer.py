@@ -318,6 +318,19 @@ def udp_ask(source, port, *endpoints):
                 say(f"udp {length} {name_of(error)}")
 
 
+def udp_sizes(address, port, *lengths):
+    """Sends a datagram of each length, and says whether it comes back as it was."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(3)
+    for length in map(int, lengths):
+        payload = os.urandom(length)
+        try:
+            sock.sendto(payload, (address, int(port)))
+            say(f"udp {length} {'right' if sock.recvfrom(65536)[0] == payload else 'wrong'}")
+        except OSError as error:
+            say(f"udp {length} {name_of(error)}")
+
+
 def udp_late_echo(address, port, seconds):
     """Echoes each datagram after so long."""
     sock = socket.socket(family(address), socket.SOCK_DGRAM)

@@ -170,6 +170,17 @@ fn pings_of_the_gateway_and_of_others() {
     let frame = join(&mut net, &cut(&ping(OUTSIDE, 1, 2, &pattern(8000)), 7, STEP));
     assert!(matches!(net.pass(&frame), Passage::Echo { sequence: 2, payload, .. } if payload == pattern(8000)));
     assert!(net.frames().is_empty());
+    let frame = join(&mut net, &cut(&ping(GATEWAY, 1, 3, &pattern(60_000)), 8, STEP));
+    net.send(&frame);
+    let parts = net.frames();
+    let mut reply = Vec::new();
+    for part in &parts {
+        let packet = Ipv4Packet::new_checked(&part[14..]).unwrap();
+        assert_eq!(usize::from(packet.frag_offset()), reply.len());
+        assert_eq!(packet.more_frags(), reply.len() + packet.payload().len() < 60_008);
+        reply.extend_from_slice(packet.payload());
+    }
+    assert_eq!((parts.len(), reply[0], &reply[8..]), (41, 0, &pattern(60_000)[..]));
 }
 
 #[test]
