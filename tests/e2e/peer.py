@@ -571,14 +571,16 @@ def dns_abuse(server, name):
             say("slow ended by", name_of(error))
 
     question = dns_question(name)
-    for conn, message in zip(slow, [question.ljust(65535, b"\0"), question]):
-        threading.Thread(target=a_byte_at_a_time, args=(conn, message), daemon=True).start()
+    senders = [threading.Thread(target=a_byte_at_a_time, args=it, daemon=True)
+               for it in zip(slow, [question.ljust(65535, b"\0"), question])]
+    for sender in senders:
+        sender.start()
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect((server, 53))
     sock.settimeout(5)
     noise = [os.urandom(size) for size in (0, 1, 11, 12, 13, 100, 1400)]
     loop = question[:12] + b"\xc0\x0c" + question[-4:]
-    for message in 20 * (noise + [loop, question[:12] + b"\0", question[:-1], question + b"\0", bytes(60000)]):
+    for message in 20 * (noise + [loop, question[:12] + b"\0", question[:-1], question + b"\0", bytes(1472)]):
         sock.send(message)
     times = []
     for number in range(2000, 2100):
@@ -591,6 +593,8 @@ def dns_abuse(server, name):
     slow[1].settimeout(5)
     answer = slow[1].recv(2, socket.MSG_WAITALL)
     say("over tcp", int.from_bytes(answer, "big"))
+    # Ended by the server, long before its 64 KB are sent; but it has to be told so first.
+    senders[0].join(10)
 
 
 # Terminals and signals
