@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::place::{Place, Root};
 use super::subnets::{self, Claim, Subnets};
 use crate::api::types::{NetworkOptions, Status};
+use crate::host::outbound::Outbound;
 use crate::host::resolver::{Resolver, ResolverConfig, Source};
 use crate::netns::{
     Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkEnd, Watch, host_facts,
@@ -147,7 +148,7 @@ impl Supervisor {
         let resolver = resolver(options, network, &subnets);
         let (events, receiver) = driver::Events::channel(resolver.clone());
         let queues = uplink::open(uplink.kind, uplink.queues)?;
-        let driver = driver::spawn(&config, queues, random::seed, &events)?;
+        let driver = driver::spawn(&config, queues, Outbound::default(), random::seed, &events)?;
         let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
         let supervisor = Arc::new(Self {
             name: network.to_owned(),

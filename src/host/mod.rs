@@ -9,6 +9,7 @@ pub mod errno;
 mod failure;
 mod hops;
 pub mod listen;
+pub mod outbound;
 pub mod resolver;
 pub mod tcp;
 pub mod udp;

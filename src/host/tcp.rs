@@ -1,16 +1,18 @@
 //! The host side of one TCP flow: a socket to the target, an accepted client, or a pair to our own resolver.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
 use mio::event::{Event, Source};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::errno::{unreachable, would_block};
+use super::outbound::Outbound;
 use crate::stack::Unreachable;
 
 /// A flow's host socket with the readiness that it was last told of.
@@ -49,9 +51,18 @@ pub enum Progress {
 }
 
 impl TcpSide {
-    /// Starts to connect.
-    pub fn connect(target: SocketAddr, registry: &Registry, token: Token) -> Result<Self, Unreachable> {
-        let stream = TcpStream::connect(target).map_err(|error| not_connected(&error, target))?;
+    /// Starts to connect, from the address that is meant for it.
+    pub fn connect(
+        target: SocketAddr,
+        outbound: Outbound,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, Unreachable> {
+        let stream = match outbound.towards(target.ip()) {
+            Some(source) => connect_from(source, target),
+            None => TcpStream::connect(target),
+        };
+        let stream = stream.map_err(|error| not_connected(&error, target))?;
         Self::register(Stream::Tcp(stream), Phase::Connecting, registry, token).map_err(|error| unreachable(&error))
     }
 
@@ -203,6 +214,19 @@ impl TcpSide {
             // Best effort: without it the host sees a FIN, which is wrong but not harmful.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
+    }
+}
+
+/// As [`TcpStream::connect`], from this address.
+fn connect_from(source: IpAddr, target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // The port is chosen when the target is known, of which each has 64 Ki (ip(7)); before Linux 4.2 it is chosen now.
+    let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    match socket.connect(&target.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
     }
 }
 

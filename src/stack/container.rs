@@ -1,9 +1,9 @@
 //! The containers that hang on the bridge: who may send from which address.
 //!
-//! Nothing is learned from frames: the shell says who is attached. Every frame is checked against this table before
-//! anything else looks at it, so no container can speak with another's address.
+//! Every frame is checked against this table before anything else looks at it, so no container can speak with another's
+//! address. Nothing is learned from frames where the shell says who is attached ([`Senders`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use ahash::RandomState;
@@ -11,7 +11,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
 use super::counters::Discard;
-use super::types::Attachment;
+use super::types::{Attachment, Senders};
 
 /// One attached interface.
 #[derive(Debug)]
@@ -26,6 +26,9 @@ pub(super) struct Container {
 pub(super) struct Containers {
     table: HashMap<IpAddr, Container, RandomState>,
     macs: HashMap<EthernetAddress, Hardware, RandomState>,
+    senders: Senders,
+    /// What was learnt, the latest last.
+    learnt: VecDeque<IpAddr>,
 }
 
 /// One hardware address.
@@ -38,10 +41,12 @@ struct Hardware {
 }
 
 impl Containers {
-    pub(super) fn new(key: RandomState) -> Self {
+    pub(super) fn new(key: RandomState, senders: Senders) -> Self {
         Self {
             table: HashMap::with_hasher(key.clone()),
             macs: HashMap::with_hasher(key),
+            senders,
+            learnt: VecDeque::new(),
         }
     }
 
@@ -75,6 +80,31 @@ impl Containers {
         gone
     }
 
+    /// Attaches what has come without being announced; returns who is to be detached for it.
+    pub(super) fn learn(&mut self, attachment: Attachment) -> Option<Attachment> {
+        let known = self.learnt.contains(&attachment.address);
+        self.learnt.retain(|address| *address != attachment.address);
+        self.learnt.push_back(attachment.address);
+        self.attach(attachment);
+        if known || self.learnt.len() <= MOST_LEARNT {
+            return None;
+        }
+        let address = self.learnt.pop_front()?;
+        let mac = self.table.get(&address)?.mac;
+        Some(Attachment { mac, address })
+    }
+
+    /// Where the address is that was learnt last.
+    pub(super) fn heard_last(&self) -> Option<EthernetAddress> {
+        let address = self.learnt.back()?;
+        self.table.get(address).map(|container| container.mac)
+    }
+
+    /// Whether the owner of `mac` may ask before it has an address.
+    pub(super) fn serves(&self, mac: EthernetAddress) -> bool {
+        self.senders != Senders::Attached || self.knows(mac)
+    }
+
     /// Whether any address belongs to `mac`.
     pub(super) fn knows(&self, mac: EthernetAddress) -> bool {
         self.macs.contains_key(&mac)
@@ -82,7 +112,12 @@ impl Containers {
 
     /// Whether `mac` may have one more router advertisement.
     pub(super) fn may_solicit(&mut self, now: Instant, mac: EthernetAddress) -> bool {
-        let hardware = self.macs.get_mut(&mac);
+        let unheard = self.senders != Senders::Attached && self.macs.len() < MOST_LEARNT;
+        let hardware = if unheard {
+            Some(self.macs.entry(mac).or_default())
+        } else {
+            self.macs.get_mut(&mac)
+        };
         hardware.is_some_and(|hardware| hardware.solicitations.take(now))
     }
 
@@ -151,6 +186,9 @@ impl Default for TokenBucket {
         }
     }
 }
+
+/// Addresses of one namespace that are remembered: a subnet of containers behind it, and what IPv6 makes anew each day.
+const MOST_LEARNT: usize = 1024;
 
 /// Enough for a traceroute of 30 hops with three probes each to see every answer.
 const BURST: u32 = 100;

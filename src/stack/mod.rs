@@ -84,5 +84,5 @@ pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
 pub use rings::{Ring, RingId, RingMemory};
 pub use types::{
     Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, Failure, Fault, FlowId, Ipv6, Limits,
-    MappingId, Passage, Payload, PublishId, Refusal, Target, Transmit, Unreachable, UplinkCapabilities,
+    MappingId, Passage, Payload, PublishId, Refusal, Senders, Target, Transmit, Unreachable, UplinkCapabilities,
 };

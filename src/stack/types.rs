@@ -37,6 +37,8 @@ pub struct Config {
     pub policy: Policy,
     /// The same of IPv6. None, or an MTU below 1280 (RFC 8200 section 5): frames of IPv6 are dropped.
     pub ipv6: Option<Ipv6>,
+    /// Whose frames are taken.
+    pub senders: Senders,
     /// What the uplink takes from us.
     pub uplink: UplinkCapabilities,
     /// Bytes of each of a TCP flow's two rings: what may wait for the host, and for the container.
@@ -53,6 +55,21 @@ pub struct Ipv6 {
     pub gateway: Ipv6Addr,
     /// Bits of the subnet around it.
     pub prefix: u8,
+    /// Whether addresses may be formed from it: nobody is told which to use.
+    pub autonomous: bool,
+}
+
+/// Whose frames are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Senders {
+    /// Those of containers that were attached, from the addresses that they were given.
+    Attached,
+    /// Those of the one network namespace behind the uplink, from any address that is not ours; it is what we serve, so
+    /// there is nobody whom it could deceive but itself. Its addresses are learnt as they are used.
+    Guest {
+        /// Where an address is that has not been heard of yet.
+        mac: EthernetAddress,
+    },
 }
 
 /// Bounds on what containers can make us keep, counted over all engines of a network
@@ -90,6 +107,7 @@ impl Config {
             mtu,
             policy,
             ipv6: None,
+            senders: Senders::Attached,
             uplink,
             tcp_ring: DEFAULT_TCP_RING,
             limits: Limits::default(),

@@ -18,6 +18,7 @@ use super::train::Train;
 use super::worker::Link;
 use crate::host::echo::{HEADER, PingSocket, Reply, Request};
 use crate::host::errno::{unreachable, would_block};
+use crate::host::outbound::Outbound;
 use crate::host::udp::UdpSide;
 use crate::stack::{ClientSocket, EchoId, Engine, Failure, MappingId, Payload, PublishId, Transmit, Unreachable};
 use crate::sys::datagrams::Batch;
@@ -38,6 +39,8 @@ pub(super) struct Datagrams {
     echo: Box<[u8]>,
     /// `ping_group_range` has been named in the log.
     ping_explained: bool,
+    /// From where they go out.
+    outbound: Outbound,
 }
 
 /// What a container sends.
@@ -60,8 +63,9 @@ struct Published {
     container: SocketAddr,
 }
 
-impl Default for Datagrams {
-    fn default() -> Self {
+impl Datagrams {
+    /// None yet; they will go out from `outbound`.
+    pub(super) fn new(outbound: Outbound) -> Self {
         Self {
             mappings: HashMap::new(),
             echoes: HashMap::new(),
@@ -71,11 +75,10 @@ impl Default for Datagrams {
             batch: Batch::new(),
             echo: vec![0; ECHO_BYTES].into_boxed_slice(),
             ping_explained: false,
+            outbound,
         }
     }
-}
 
-impl Datagrams {
     /// Sends a container's datagram, or a superframe's several: at once, or with others of their kind when
     /// [`Datagrams::flush`] is called. `refuse` hears which frame's could not be sent.
     pub(super) fn send(
@@ -144,7 +147,7 @@ impl Datagrams {
         let socket = match self.echoes.entry(echo) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let socket = PingSocket::open(request.target, registry, Readiness::Echo(echo).into())
+                let socket = PingSocket::open(request.target, self.outbound, registry, Readiness::Echo(echo).into())
                     .inspect_err(|error| explain_ping(&mut self.ping_explained, error))
                     .map_err(|error| unreachable(&error))?;
                 new.insert(socket)
@@ -247,7 +250,7 @@ impl Datagrams {
         match self.mappings.entry(id) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(new) => {
-                let socket = UdpSide::open(target, port, registry, Readiness::Mapping(id).into())
+                let socket = UdpSide::open(target, self.outbound, port, registry, Readiness::Mapping(id).into())
                     .map_err(|error| unreachable(&error))?;
                 Ok(new.insert(socket))
             }

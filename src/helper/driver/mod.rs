@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use mio::{Poll, Waker};
 
+use crate::host::outbound::Outbound;
 use crate::stack::{Config, Directory, Ledger, ShardId};
 use crate::sys::clock;
 use crate::uplink::Uplink;
@@ -37,10 +38,11 @@ use siblings::Siblings;
 use token::Readiness;
 use worker::Worker;
 
-/// Starts a worker's thread for each queue of the uplink; `seed` draws secrets.
+/// Starts a worker's thread for each queue of the uplink; host sockets go out from `outbound`; `seed` draws secrets.
 pub fn spawn(
     config: &Config,
     queues: Vec<Box<dyn Uplink>>,
+    outbound: Outbound,
     seed: impl Fn() -> io::Result<[u64; 4]>,
     events: &Events,
 ) -> io::Result<DriverHandle> {
@@ -60,6 +62,7 @@ pub fn spawn(
         let (commands, orders) = std::sync::mpsc::channel();
         let first = siblings.mine() == FIRST;
         let mut worker = Worker::new(poll, Arc::clone(uplink), engine, siblings, orders, mail, events.clone())?;
+        worker.go_out_from(outbound);
         if first {
             for (shard, uplink) in queues.iter().enumerate() {
                 worker.take_queue(clock::now(), ShardId(shard), Arc::clone(uplink));
