@@ -116,7 +116,10 @@ async fn list(handle: &Handle, family: RouteMessage) -> Result<Vec<RouteMessage>
     ask("listing routes", handle.route().get(family).execute().try_collect()).await
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a few attributes of many, and two families")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a few attributes of many, and two families"
+)]
 fn viewed(route: &RouteMessage) -> Option<ViewedRoute> {
     if table_of(route) != MAIN_TABLE || route.header.kind != RouteType::Unicast {
         return None;

@@ -27,6 +27,7 @@ pub mod line;
 mod namespace;
 mod netlink;
 mod new_routes;
+pub mod outpost;
 mod refusal;
 mod spec;
 mod watch;
