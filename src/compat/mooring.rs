@@ -18,7 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use smoltcp::wire::EthernetAddress;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::helper::driver::{self, Command, Destination, DriverHandle, Event, Events};
+use crate::helper::driver::{self, Apart, Command, Destination, DriverHandle, Event, Events};
 use crate::host::listen::HostPort;
 use crate::host::outbound::Outbound;
 use crate::host::resolver::{Resolver, ResolverConfig, Source};
@@ -92,8 +92,17 @@ impl Mooring {
 
     /// Leads the clients of a bound host port to the container.
     pub fn publish(&self, port: HostPort, destination: Destination) -> PublishId {
-        let id = PublishId(self.shared.last_publish.fetch_add(1, Ordering::Relaxed) + 1);
+        let id = self.shared.next_publish();
         self.shared.driver().send(Command::Publish { id, port, destination });
+        id
+    }
+
+    /// The same, but for clients of the host's loopback, who are handed to `apart`.
+    pub fn publish_apart(&self, port: HostPort, destination: Destination, apart: Apart) -> PublishId {
+        let id = self.shared.next_publish();
+        let driver = self.shared.driver();
+        driver.send(Command::SetApart(id, apart));
+        driver.send(Command::Publish { id, port, destination });
         id
     }
 
@@ -114,6 +123,10 @@ impl Mooring {
 }
 
 impl Shared {
+    fn next_publish(&self) -> PublishId {
+        PublishId(self.last_publish.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
     fn driver(&self) -> MutexGuard<'_, DriverHandle> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,6 +22,11 @@ pub enum HostPort {
 impl HostPort {
     /// Binds exactly `address`: an IPv6 wildcard takes no IPv4 (IPV6_V6ONLY), loopback stays loopback.
     pub fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<Self> {
+        Self::bind_as(protocol, address, &Manner::default())
+    }
+
+    /// The same in a `manner` of its own.
+    pub fn bind_as(protocol: Protocol, address: SocketAddr, manner: &Manner) -> io::Result<Self> {
         let kind = match protocol {
             Protocol::Tcp => Type::STREAM,
             Protocol::Udp => Type::DGRAM,
@@ -31,6 +36,15 @@ impl HostPort {
             socket.set_only_v6(true)?;
         }
         socket.set_nonblocking(true)?;
+        if let Some(interface) = &manner.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        if manner.free {
+            match address {
+                SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+                SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+            }
+        }
         match protocol {
             Protocol::Tcp => {
                 // Connections of an earlier life in TIME-WAIT don't hold the port.
@@ -53,6 +67,15 @@ impl HostPort {
             Self::Udp(socket) => socket.local_addr(),
         }
     }
+}
+
+/// How a port is bound.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// To this interface only (SO_BINDTODEVICE).
+    pub interface: Option<String>,
+    /// To an address that the host may not have yet (IP_FREEBIND).
+    pub free: bool,
 }
 
 /// Whether this host has IPv6 at all; without it a wildcard port is bound for IPv4 only.

@@ -11,6 +11,7 @@ use smoltcp::time::Instant;
 use tokio::sync::mpsc as channel;
 use tokio::sync::oneshot;
 
+use super::apart::Apart;
 use super::siblings::wake;
 use super::token::Readiness;
 use super::worker::Worker;
@@ -35,6 +36,8 @@ pub enum Command {
         /// The container's side.
         destination: Destination,
     },
+    /// Hand the clients of a port that are on the host's loopback to somebody else; said before the port is published.
+    SetApart(PublishId, Apart),
     /// Give a published port back to the host; answered when it is closed.
     Unpublish(PublishId, oneshot::Sender<()>),
     /// An answer of the resolver.
@@ -144,7 +147,9 @@ impl DriverHandle {
             Command::Detach(attachment) => self.tell_all(|| Command::Detach(attachment)),
             Command::Counters(reply) => self.tell_all(|| Command::Counters(reply.clone())),
             Command::Stop => self.tell_all(|| Command::Stop),
-            Command::Publish { id, .. } | Command::Unpublish(id, _) => self.tell(id.0 as usize, command),
+            Command::Publish { id, .. } | Command::SetApart(id, _) | Command::Unpublish(id, _) => {
+                self.tell(id.0 as usize, command)
+            }
             Command::Answer { .. } => self.tell(0, command),
         }
     }
@@ -189,6 +194,10 @@ impl Worker {
                 Command::Attach(attachment) => self.engine.attach(attachment),
                 Command::Detach(attachment) => self.engine.detach(attachment),
                 Command::Publish { id, port, destination } => self.publish(id, port, destination),
+                Command::SetApart(id, apart) => {
+                    self.flows.kept.set(id, apart.clone());
+                    self.datagrams.kept.set(id, apart);
+                }
                 Command::Unpublish(id, done) => {
                     self.flows.unpublish(id);
                     self.datagrams.unpublish(id);

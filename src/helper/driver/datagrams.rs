@@ -13,6 +13,7 @@ use mio::net::UdpSocket;
 use mio::{Registry, Token};
 use smoltcp::time::Instant;
 
+use super::apart::Kept;
 use super::token::Readiness;
 use super::train::Train;
 use super::worker::Link;
@@ -41,6 +42,8 @@ pub(super) struct Datagrams {
     ping_explained: bool,
     /// From where they go out.
     outbound: Outbound,
+    /// Ports whose clients of the host's loopback are not ours.
+    pub(super) kept: Kept,
 }
 
 /// What a container sends.
@@ -76,6 +79,7 @@ impl Datagrams {
             echo: vec![0; ECHO_BYTES].into_boxed_slice(),
             ping_explained: false,
             outbound,
+            kept: Kept::default(),
         }
     }
 
@@ -182,7 +186,13 @@ impl Datagrams {
         let Some(Published { socket, container }) = self.published.get_mut(&id) else {
             return false;
         };
+        let kept = &self.kept;
         let more = receive_some(socket, &mut self.batch, engine, |engine, client, payload| {
+            if let Some(taker) = kept.taker(id, client) {
+                let size = payload.segment.map_or(payload.bytes.len(), |size| size.get().into());
+                let one = payload.bytes.is_empty().then_some(payload.bytes);
+                return taker.datagrams(id, client, one.into_iter().chain(payload.bytes.chunks(size.max(1))));
+            }
             forward(link, |out| {
                 engine.deliver_published(now, id, client, *container, payload, out)
             });
@@ -228,6 +238,7 @@ impl Datagrams {
     /// Closes a published UDP port.
     pub(super) fn unpublish(&mut self, id: PublishId) {
         self.published.remove(&id);
+        self.kept.forget(id);
     }
 
     /// Closes an expired mapping.
