@@ -11,7 +11,7 @@
 //! | layer | module | what lives there |
 //! | --- | --- | --- |
 //! | shell | [`cli`] | commands and what they print |
-//! | shell | [`compat`] | other programs' command lines, and the engine that they share |
+//! | shell | [`compat`] | other programs' command lines, slirp4netns; and the engine that they share |
 //! | shell | [`container`] | a command in namespaces of its own: init, monitor, `exec` |
 //! | shell | [`helper`] | the supervisor of one network, and the driver of its data plane: a worker for each core |
 //! | shell | [`api`] | typed requests between commands and helper |

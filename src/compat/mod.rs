@@ -4,6 +4,8 @@
 //! and obeys its original's rules where they differ from ours: what it is called with ([`getopt`]), what it prints, how it
 //! ends. What an original does wrong is not copied.
 
+pub mod confine;
 pub mod getopt;
 pub mod mooring;
 pub mod pasta;
+pub mod slirp4netns;

@@ -85,7 +85,7 @@ pub enum GatewayLead {
 pub struct Alias {
     /// The address.
     pub address: IpAddr,
-    /// The address of the host that it stands for; none swallows what comes.
+    /// The address of the host that it stands for; without one it swallows what comes, and answers echo requests.
     pub host: Option<IpAddr>,
 }
 
@@ -282,7 +282,7 @@ impl Policy {
     pub fn lead_echo(&self, target: IpAddr) -> EchoLead {
         let address = target.to_canonical();
         if let Some(alias) = self.alias(address) {
-            return alias.host.map_or(EchoLead::Nowhere, EchoLead::Host);
+            return alias.host.map_or(EchoLead::Gateway, EchoLead::Host);
         }
         let passed_on = self.is_gateway(address) && self.layout.gateway == GatewayLead::Outside;
         if self.is_ours(address) && !passed_on {

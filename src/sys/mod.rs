@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod capabilities;
 pub mod clock;
 pub mod code;
 pub mod datagrams;
@@ -12,6 +13,7 @@ pub mod descriptors;
 pub mod error_queue;
 pub mod ethtool;
 pub mod mapping;
+pub mod mounts;
 pub mod namespace;
 pub mod packet;
 pub mod packet_ring;
