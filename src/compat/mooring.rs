@@ -26,7 +26,7 @@ use crate::network::zone::Zone;
 use crate::stack::{Config, PublishId, Senders, UplinkCapabilities};
 use crate::sys::random;
 use crate::sys::tun::{Attached, OffloadBits};
-use crate::uplink::{self, UplinkKind};
+use crate::uplink::{self, Uplink, UplinkKind};
 
 /// What a namespace is tied to.
 #[derive(Debug, Clone)]
@@ -55,6 +55,15 @@ struct Shared {
 impl Mooring {
     /// Serves `line` from now on, on a thread of its own; names are looked up on the current runtime.
     pub fn start(settings: Settings, line: Attached) -> io::Result<Self> {
+        Self::start_over(settings, line, |line| line)
+    }
+
+    /// The same with a wrapper around the line.
+    pub fn start_over(
+        settings: Settings,
+        line: Attached,
+        wrap: impl Fn(Box<dyn Uplink>) -> Box<dyn Uplink>,
+    ) -> io::Result<Self> {
         let Settings {
             mut config,
             upstreams,
@@ -77,7 +86,7 @@ impl Mooring {
             zone: Zone::empty(),
         });
         let (events, receiver) = Events::channel(resolver.clone());
-        let queues = uplink::open(kind, vec![fd])?;
+        let queues = uplink::open(kind, vec![fd])?.into_iter().map(wrap).collect();
         let driver = driver::spawn(&config, queues, outbound, random::seed, &events)?;
         // The data plane's copy is the last one: its end is the end of the events.
         drop(events);

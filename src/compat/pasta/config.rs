@@ -42,7 +42,7 @@ pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Setti
     let gateway = v4.and_then(|side| side.gateway).unwrap_or(UNUSED_GATEWAY);
     let prefix = v4.and_then(|side| side.addresses.first()).map_or(32, IpNetwork::prefix);
     let mut config = Config::new(
-        options.mac.unwrap_or(EthernetAddress(OUR_MAC)),
+        EthernetAddress(mac(options)),
         gateway,
         prefix,
         plan.mtu.unwrap_or(ETHERNET_MTU),
@@ -65,6 +65,11 @@ pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Setti
             v6: options.v6.outbound,
         },
     }
+}
+
+/// Our hardware address.
+pub fn mac(options: &Options) -> [u8; 6] {
+    options.mac.map_or(OUR_MAC, |mac| mac.0)
 }
 
 /// The addresses at which the namespace is reached.
@@ -90,7 +95,11 @@ fn layout(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Layout {
     let mut aliases = Vec::new();
     aliases.extend(v4.into_iter().flat_map(|side| aliases_of(side, Ipv4Addr::LOCALHOST)));
     aliases.extend(v6.into_iter().flat_map(|side| aliases_of(side, Ipv6Addr::LOCALHOST)));
-    let named = options.v4.dns_host.map(IpAddr::V4).or(options.v6.dns_host.map(IpAddr::V6));
+    let named = options
+        .v4
+        .dns_host
+        .map(IpAddr::V4)
+        .or(options.v6.dns_host.map(IpAddr::V6));
     let router = v6.and_then(|side| side.gateway).filter(Ipv6Addr::is_unicast_link_local);
     Layout {
         resolver: ResolverPlace::At {

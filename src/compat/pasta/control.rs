@@ -57,7 +57,8 @@ impl Control {
         let listener = UnixListener::bind(path)?;
         let control = Self {
             listener,
-            path: path.to_owned(),
+            // Whoever serves may go elsewhere.
+            path: std::path::absolute(path)?,
         };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(control)

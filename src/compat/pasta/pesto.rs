@@ -4,7 +4,7 @@
 //! and `-D` was said, what is named replaces a table: the first SPEC of a direction clears it. Without any command the
 //! rules are listed.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -54,8 +54,11 @@ enum Refused {
     ListenAddress(char, String),
 }
 
-/// The personality; `arguments` without the program's name.
-pub fn main(name: &OsStr, arguments: Vec<OsString>) -> ExitCode {
+/// The program: `arguments` begin with the name by which it was called.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let name = arguments.next().unwrap_or_default();
+    let arguments = arguments.collect();
     let asked = match read(arguments, facts::ephemeral_ports()) {
         Ok(asked) => asked,
         Err(Refused::Help(text)) => return print::out(text),
@@ -122,7 +125,9 @@ fn read(arguments: Vec<OsString>, ephemeral: (u16, u16)) -> Result<Asked, Refuse
             'A' => mode = Mode::Add,
             'D' => mode = Mode::Delete,
             'C' => asked.steps.push(Step::Clear(pif(&value)?)),
-            letter => asked.steps.extend(steps(letter, value, &mut mode, &asked.steps, ephemeral)?),
+            letter => asked
+                .steps
+                .extend(steps(letter, value, &mut mode, &asked.steps, ephemeral)?),
         }
         asked.changes |= !matches!(option, 's' | 'd');
     }
@@ -280,7 +285,10 @@ mod tests {
 
     #[test]
     fn lists_as_the_original() {
-        let table = after(&Table::default(), "-A -t 18082:80,18083-18090:1083-1090 -u 127.0.0.1/5353 -T 9000 /s");
+        let table = after(
+            &Table::default(),
+            "-A -t 18082:80,18083-18090:1083-1090 -u 127.0.0.1/5353 -T 9000 /s",
+        );
         assert_eq!(
             shown(&table),
             "passt/pasta configuration (/s)\n  HOST\n    TCP [*]:18082  =>  80 \n    \
@@ -311,7 +319,10 @@ mod tests {
             "--add -t 0.0.0.0/8080 -t [::]/8080 -u 127.0.0.1/53 -t [::1]/90-92 /s",
         );
         assert_eq!(table.host.len(), 4);
-        let table = after(&table, "--delete -t 0.0.0.0/8080 -t [::]/8080 -u 127.0.0.1/53 -t [::1]/90-92 /s");
+        let table = after(
+            &table,
+            "--delete -t 0.0.0.0/8080 -t [::]/8080 -u 127.0.0.1/53 -t [::1]/90-92 /s",
+        );
         assert_eq!(table, Table::default());
     }
 
@@ -321,7 +332,10 @@ mod tests {
             ("-C host /s", "Unsupported pif name host"),
             ("-t 99999 /s", "Invalid port specifier '99999'"),
             ("-A -t none /s", "-t none conflicts with previous options"),
-            ("-T 127.0.0.1/80 /s", "Listening address not allowed for -T 127.0.0.1/80"),
+            (
+                "-T 127.0.0.1/80 /s",
+                "Listening address not allowed for -T 127.0.0.1/80",
+            ),
             ("--bogus /s", "unrecognized option '--bogus'"),
             ("", ""),
             ("a b", ""),

@@ -30,6 +30,15 @@ impl Scanner {
         }
     }
 
+    /// The same tables by descriptors of their own.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let files = self.files.iter().map(|(table, file)| Ok((*table, file.try_clone()?)));
+        Ok(Self {
+            files: files.collect::<io::Result<_>>()?,
+            text: String::new(),
+        })
+    }
+
     /// What listens now.
     pub fn look(&mut self) -> io::Result<Listening> {
         let mut listening = Listening::default();
