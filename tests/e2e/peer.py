@@ -665,8 +665,9 @@ def hung_up(file, *command):
     inner, outer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.dup2(inner, 4)
         os.close(outer)
+        os.dup2(inner, 4)
+        os.set_inheritable(4, True)
         os.execv(command[0], command)
     os.close(inner)
     while not os.path.exists(file):
@@ -691,6 +692,7 @@ def tap_of(pid, name, *command):
     _, [tap], _, _ = socket.recv_fds(here, 1, 1)
     os.wait()
     os.dup2(tap, 7)
+    os.set_inheritable(7, True)
     os.execv(command[0], command)
 
 
