@@ -44,6 +44,7 @@ mod policy;
 mod refusals;
 mod requests;
 mod scale;
+mod slirp4netns;
 mod terminal;
 mod threads;
 mod tour;
@@ -89,6 +90,7 @@ fn all() -> Vec<Case> {
         names::CASES,
         dns::CASES,
         v6::CASES,
+        slirp4netns::CASES,
         neighbours::CASES,
         policy::CASES,
         containers::CASES,

@@ -50,6 +50,8 @@ fn allowed() -> Result<Rules, BackendError> {
         libc::SYS_ioctl,
         each(1, [libc::FIONBIO, libc::FIONREAD, libc::FIOCLEX].map(request))?,
     );
+    // What a thread is called.
+    rules.insert(libc::SYS_prctl, each(0, [i64::from(libc::PR_SET_NAME)])?);
     // Memory, but none to run.
     let not_executable = SeccompCmpOp::MaskedEq(bits(libc::PROT_EXEC));
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
@@ -199,6 +201,9 @@ const ALLOWED: &[i64] = &[
     libc::SYS_mremap,
     libc::SYS_madvise,
     libc::SYS_getrandom,
+    // A thread may still be beginning, in the C library's hands, when the filter comes.
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
     // The end: of a thread, of a flow of control, of all.
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
