@@ -7,13 +7,14 @@
 //! Besides the sockets it hands over the namespace's own tables of sockets (proc_net(5): a table shows the namespace in
 //! which it was opened), from which the caller sees what listens inside.
 //!
-//! The child ends with the channel, or with the caller. It is not dumpable, so the root of the namespace can't take it over;
+//! The child ends with the channel, or with the caller; what it has inherited of the caller's descriptors it holds for as
+//! long, but for the standard streams. It is not dumpable, so the root of the namespace can't take it over;
 //! if it is killed or stopped, no more sockets come, and that is told as an error.
 
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ use super::line::{self, LineError, LineSpec};
 use super::netlink::{ask, connect, index_of, set_sysctl};
 use super::refusal::Refusal;
 use crate::sys::tun::{Attached, OffloadBits};
-use crate::sys::{descriptors, process};
+use crate::sys::{code, descriptors, process};
 
 /// What is to be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,10 +166,6 @@ fn fetch(channel: &UnixStream, wanted: &Wanted) -> io::Result<OwnedFd> {
 }
 
 fn serve(spec: &OutpostSpec, userns: Option<OwnedFd>, netns: OwnedFd, channel: UnixStream) -> u8 {
-    let mut keep = vec![channel.as_raw_fd(), netns.as_raw_fd()];
-    keep.extend(userns.iter().map(AsRawFd::as_raw_fd));
-    // The caller's descriptors, and whoever waits for the end of its streams, are no business of ours.
-    let _ = descriptors::close_inherited(&keep);
     let told = match begin(spec, userns, netns) {
         Ok((line, tables)) => {
             silence();
@@ -191,6 +188,8 @@ fn serve(spec: &OutpostSpec, userns: Option<OwnedFd>, netns: OwnedFd, channel: U
     if told.is_err() {
         return 1;
     }
+    // What only the start needed may stay mapped: it costs memory, nothing else.
+    let _ = code::forget();
     while let Ok(Some(wanted)) = receive::<Wanted>(&channel) {
         let answered = match open_socket(&wanted) {
             Ok(socket) => send::<Opened>(&channel, &Ok(()), &[socket.as_fd()]),

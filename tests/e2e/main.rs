@@ -40,6 +40,7 @@ mod looking;
 mod names;
 mod neighbours;
 mod outbound;
+mod pasta;
 mod policy;
 mod refusals;
 mod requests;
@@ -96,6 +97,7 @@ fn all() -> Vec<Case> {
         containers::CASES,
         terminal::CASES,
         attach::CASES,
+        pasta::CASES,
         lifecycle::CASES,
         endings::CASES,
         errors::CASES,
