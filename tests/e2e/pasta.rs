@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::attach::Ship;
 use crate::cases;
-use crate::host::{CLIENT, HOST, HOST6, Host, OUTSIDE};
+use crate::host::{CLIENT, HOST, HOST6, Host, OUTSIDE, OUTSIDE_TOO};
 use crate::process::{PATIENCE, Ran, until};
 use crate::verdict::{Outcome, contains, holds, same};
 
@@ -128,7 +128,7 @@ fn a_command_in_a_namespace_of_its_own(host: &Host) -> Outcome {
     host.needs_taps()?;
     pasta(host, "--config-net -- true")?.ok()?;
     pasta(host, "--config-net sh -c 'exit 7'")?.code(7)?;
-    pasta(host, "--config-net sh -c 'kill -KILL $$'")?.code(137)?;
+    pasta(host, "--config-net --no-pidns sh -c 'kill -KILL $$'")?.code(137)?;
     let said = pasta(
         host,
         "-q --config-net -- sh -c 'id -u; echo $$; readlink /proc/self/ns/user; ls /proc/1/exe'",
@@ -143,7 +143,7 @@ fn a_command_in_a_namespace_of_its_own(host: &Host) -> Outcome {
     let echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     let line = format!(
         "-q --config-net -- {}",
-        host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello"))
+        host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello"))
     );
     same("out", pasta(host, &line)?.ok()?.as_str(), "answer hello")?;
     echo.says(&format!("peer {HOST} "))
@@ -166,7 +166,7 @@ fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {
     let out = |line: &str| pasta.run(&host.peer(line));
     same(
         "out",
-        out(&format!("tcp-ask {OUTSIDE} 7000 hello"))?.as_str(),
+        out(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello"))?.as_str(),
         "answer hello",
     )?;
     // On the host's own link, for whose machines we answer.
@@ -218,7 +218,7 @@ fn rootlesskits_start_by_pid(host: &Host) -> Outcome {
     let dig = pasta.run("dig +short +tries=1 @10.0.2.3 www.example.test")?;
     same("names", dig.as_str(), "192.0.2.7")?;
     let echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
-    let said = pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello")))?;
+    let said = pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello")))?;
     same("out", said.as_str(), "answer hello")?;
     echo.says(&format!("peer {HOST} "))
 }
@@ -475,7 +475,7 @@ fn what_passes_is_recorded(host: &Host) -> Outcome {
     let record = host.home().join("record");
     let pasta = Pasta::serve(host, &format!("--config-net -p {} -t none -u none", record.display()))?;
     let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
-    pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello-on-the-wire")))?;
+    pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello-on-the-wire")))?;
     pasta.end()?;
     let bytes = fs::read(&record)?;
     holds("pcap", bytes.starts_with(&0xa1b2_c3d4_u32.to_ne_bytes()))?;

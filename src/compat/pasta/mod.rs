@@ -3,7 +3,6 @@
 //! Command line, output, exit codes and behaviour are those of the release of 2026-10. What differs on purpose:
 //!
 //! - resolvers are read again when resolv.conf changes;
-//! - a command that a signal ends gives 128 and its number, where the original gives 0;
 //! - `pesto` may add what is there and delete what is not, so that a start can be repeated; its protocol is ours;
 //! - what can't be looked at is not taken for gone (the original ends when descriptors run out);
 //! - a network namespace by path is served whoever of ours rules it, without `--userns`;
