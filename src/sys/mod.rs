@@ -13,7 +13,6 @@ pub mod descriptors;
 pub mod error_queue;
 pub mod ethtool;
 pub mod mapping;
-pub mod mounts;
 pub mod namespace;
 pub mod packet;
 pub mod packet_ring;

@@ -47,6 +47,15 @@ pub fn default_signals() {
     }
 }
 
+/// Whether we were started to ignore a signal, as shells start what is to go on in the background.
+pub fn ignores(signal: libc::c_int) -> bool {
+    // SAFETY: a sigaction is plain data, valid when all zero.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: asks for a disposition and sets none; `now` is where it is written.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut now) };
+    asked == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
 /// Runs `work` in a child that goes on with this very program, with one end of a socket pair; returns the child and the
 /// other end. The child ends with what `work` returns.
 ///

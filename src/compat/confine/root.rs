@@ -1,7 +1,8 @@
 //! An empty root: a small tmpfs with `/etc` and, where the resolver file really is elsewhere, that directory.
 //!
-//! Sources: mount_namespaces(7), pivot_root(2), mount_setattr(2), capabilities(7).
+//! Sources: mount_namespaces(7), pivot_root(2), proc_pid_mountinfo(5), capabilities(7).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,7 +13,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{chdir, geteuid, pivot_root};
 
 use super::ConfineError;
-use crate::sys::{capabilities, mounts};
+use crate::sys::capabilities;
 
 /// Leaves the file system and all privilege but one.
 pub(super) fn leave(userns: Option<OwnedFd>) -> Result<(), ConfineError> {
@@ -37,7 +38,7 @@ pub(super) fn leave(userns: Option<OwnedFd>) -> Result<(), ConfineError> {
     for (folder, opened) in folders {
         bind(&folder, opened.as_ref()).map_err(|error| ConfineError::Root("bind a directory", error))?;
     }
-    mounts::set_read_only(Path::new(NEW_ROOT)).map_err(|error| ConfineError::Root("remount / as read-only", error))?;
+    set_read_only().map_err(|error| ConfineError::Root("remount / as read-only", error))?;
     step("chdir to /tmp", chdir(NEW_ROOT))?;
     // The old root comes to lie over the new one, and goes (pivot_root(2), NOTES).
     step("pivot_root to /tmp", pivot_root(".", "."))?;
@@ -76,6 +77,57 @@ fn bind(folder: &Path, opened: Option<&File>) -> io::Result<()> {
     mount_at(Some(&source), &inside, None, all, None).map_err(io::Error::from)
 }
 
+/// The new root and all that is mounted in it, each for itself: a flag does not reach what lies below.
+fn set_read_only() -> io::Result<()> {
+    let all = fs::read_to_string("/proc/self/mountinfo")?;
+    // How a file's times are kept stays as it is when nothing is said of it.
+    let safe = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    for point in points_below(&all, NEW_ROOT) {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | safe;
+        mount_at(None, Path::new(&point), None, flags, None)?;
+    }
+    Ok(())
+}
+
+/// Where the last mount at `root` and those in it are, of what proc_pid_mountinfo(5) lists.
+fn points_below(mountinfo: &str, root: &str) -> Vec<String> {
+    let mounts: Vec<_> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let Some(top) = mounts.iter().rfind(|mount| mount.point == root) else {
+        return Vec::new();
+    };
+    let mut known = BTreeSet::from([top.id]);
+    // A mount may be listed before the one that it is in, if that was moved.
+    while let Some(more) = mounts
+        .iter()
+        .find(|mount| known.contains(mount.parent) && !known.contains(mount.id))
+    {
+        known.insert(more.id);
+    }
+    let below = mounts.iter().filter(|mount| known.contains(mount.id));
+    below.map(|mount| mount.point.clone()).collect()
+}
+
+/// A line of mountinfo, as far as it is needed.
+#[derive(Debug)]
+struct Mount<'m> {
+    id: &'m str,
+    parent: &'m str,
+    point: String,
+}
+
+impl<'m> Mount<'m> {
+    fn parse(line: &'m str) -> Option<Self> {
+        let mut fields = line.split(' ');
+        let (id, parent, point) = (fields.next()?, fields.next()?, fields.nth(2)?);
+        // What would break the line is written in octal.
+        let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+        let point = escapes
+            .iter()
+            .fold(point.to_owned(), |point, (octal, byte)| point.replace(octal, byte));
+        Some(Self { id, parent, point })
+    }
+}
+
 fn mount_at(
     source: Option<&str>,
     target: &Path,
@@ -97,3 +149,22 @@ const NEW_ROOT: &str = "/tmp";
 const TMPFS: &str = "size=1k,nr_inodes=32,mode=755";
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_of_the_new_root_and_no_others() {
+        let mountinfo = "\
+20 1 254:0 / / rw - ext4 /dev/root rw
+31 20 0:30 / /tmp rw - tmpfs old rw
+32 31 0:31 / /tmp/hidden rw - tmpfs x rw
+42 31 0:40 / /tmp rw - tmpfs new rw
+44 43 254:0 /a\\040b /tmp/etc/a\\040b rw - ext4 /dev/root rw
+43 42 254:0 /etc /tmp/etc rw - ext4 /dev/root rw
+";
+        assert_eq!(points_below(mountinfo, "/tmp"), ["/tmp", "/tmp/etc/a b", "/tmp/etc"]);
+        assert!(points_below(mountinfo, "/srv").is_empty());
+    }
+}

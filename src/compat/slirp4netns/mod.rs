@@ -1,7 +1,8 @@
 //! slirp4netns: one network namespace, user-mode, as RootlessKit, podman and buildah start it.
 //!
 //! Command line, output, exit codes and the JSON API are those of slirp4netns 1.3.3; so are the addresses (gateway +2,
-//! resolver +3, guest +100) and what is open by default. What differs on purpose:
+//! resolver +3, guest +100) and what is open by default. The namespace sees the clients of a forwarded port by their own
+//! address, as with the original; those on the host's loopback by the gateway's. What differs on purpose:
 //!
 //! - output is not held back until the end, and an error ends its line;
 //! - an API request may come in pieces, every value is checked, and a client that says nothing holds nobody up;

@@ -137,21 +137,31 @@ async fn wait(exit: Option<HangUp>, mut signals: Signals, mooring: &Mooring) -> 
 /// The signals that would end us anyway, and now find us in time to remove the socket.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    /// None where it is ignored.
+    interrupt: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            interrupt: match process::ignores(libc::SIGINT) {
+                true => None,
+                false => Some(signal(SignalKind::interrupt())?),
+            },
         })
     }
 
     async fn any(&mut self) -> Signal {
+        let interrupted = async {
+            match &mut self.interrupt {
+                Some(interrupt) => interrupt.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => Signal::SIGTERM,
-            _ = self.interrupt.recv() => Signal::SIGINT,
+            _ = interrupted => Signal::SIGINT,
         }
     }
 }
