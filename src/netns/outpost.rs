@@ -217,6 +217,7 @@ fn begin(spec: &OutpostSpec, userns: Option<OwnedFd>, netns: OwnedFd) -> Reply<B
             None
         }
     };
+    nix::sys::prctl::set_no_new_privs().map_err(refused)?;
     // After the namespaces were joined, which would forget it (prctl(2), PR_SET_PDEATHSIG).
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(refused)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -513,6 +513,24 @@ mod tests {
     }
 
     #[test]
+    fn encrypted_questions_go_where_they_are_said_to() {
+        let mut policy = policy(HostAccess::None);
+        policy.layout.resolver = ResolverPlace::At {
+            v4: Some(Ipv4Addr::new(169, 254, 1, 1)),
+            v6: None,
+        };
+        assert_eq!(lead(&policy, "169.254.1.1:853"), Lead::Refused);
+        policy.layout.encrypted_dns = Some("192.0.2.53".parse().unwrap());
+        assert_eq!(lead(&policy, "169.254.1.1:853"), host("192.0.2.53:853"));
+        assert_eq!(lead(&policy, "169.254.1.1:53"), Lead::Resolver);
+        assert_eq!(
+            lead(&policy, "172.17.0.1:853"),
+            Lead::Refused,
+            "the resolver's address alone"
+        );
+    }
+
+    #[test]
     fn echo_by_class() {
         let policy = policy(HostAccess::Loopback);
         let table = [

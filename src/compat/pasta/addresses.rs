@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::wire::EthernetAddress;
 
-use super::options::OptionError;
+use super::refused::OptionError;
 
 /// An address for the guest, with or without a prefix length.
 pub(super) fn guest(text: &str) -> Result<(IpAddr, Option<u8>), OptionError> {

@@ -1,6 +1,6 @@
 //! Datagrams past the stack: each client has a socket of its own on the other side, over which it is answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// Those who talk over one socket.
 #[derive(Debug, Default)]
 pub struct Conversations {
-    known: Mutex<HashMap<SocketAddr, Conversation>>,
+    known: Mutex<BTreeMap<SocketAddr, Conversation>>,
 }
 
 #[derive(Debug)]
@@ -82,12 +82,12 @@ impl Conversations {
 
     /// Ends all of them; none holds the socket of answers any longer.
     pub fn end(&self) {
-        for (_, conversation) in self.known().drain() {
+        for conversation in std::mem::take(&mut *self.known()).into_values() {
             conversation.answering.abort();
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<SocketAddr, Conversation>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Conversation>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

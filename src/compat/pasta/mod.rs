@@ -11,7 +11,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`options`], [`addresses`], [`spec`] | what was said |
+//! | [`options`], [`known`], [`refused`], [`addresses`], [`spec`] | what was said |
 //! | [`rule`], [`table`] | what is forwarded, and how that changes |
 //! | [`facts`], [`plan`], [`config`] | what it means on this host: addresses, routes, the engine's settings |
 //! | [`target`], [`command`] | who is served |
@@ -28,6 +28,7 @@ pub mod control;
 pub mod datagrams;
 pub mod facts;
 mod help;
+mod known;
 pub mod local;
 pub mod log;
 pub mod options;
@@ -35,6 +36,7 @@ pub mod pesto;
 pub mod plan;
 pub mod ports;
 pub mod privilege;
+pub mod refused;
 pub mod rule;
 pub mod run;
 pub mod scan;
@@ -47,7 +49,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::compat::print;
-use options::{Asked, OptionError};
+use options::Asked;
+use refused::OptionError;
 
 /// The program: `arguments` begin with the name by which it was called.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {

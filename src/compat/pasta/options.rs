@@ -11,9 +11,11 @@ use std::path::PathBuf;
 use smoltcp::wire::EthernetAddress;
 
 use super::addresses as read;
+use super::known::OPTIONS;
+use super::refused::OptionError;
 use super::rule::{Pif, Transport};
-use super::spec::{self, Ports, Spec, SpecError};
-use crate::compat::getopt::{Known, Misread, Reader, Said, Takes};
+use super::spec::{self, Ports, Spec};
+use crate::compat::getopt::{Reader, Said};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -198,104 +200,6 @@ pub enum Asked {
     Version,
 }
 
-/// Why a command line is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OptionError {
-    /// No such option, or one that is written wrongly; the usage follows.
-    #[error(transparent)]
-    Usage(#[from] Misread),
-    /// `-t` and its like.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// `none` after something.
-    #[error("-{0} none conflicts with previous options")]
-    NoneAfter(char),
-    /// An address for what listens on the namespace's loopback.
-    #[error("Listening address not allowed for -{0} {1}")]
-    ListenAddress(char, String),
-    /// `-a`.
-    #[error("Invalid guest address: {0}")]
-    GuestAddress(String),
-    /// `-a` or `-n`.
-    #[error("Invalid prefix length: {0}")]
-    Prefix(String),
-    /// `-a` and `-n`.
-    #[error("Redundant prefix length specification")]
-    RedundantPrefix,
-    /// `-g`.
-    #[error("Invalid gateway address: {0}")]
-    Gateway(String),
-    /// `--map-host-loopback` or `--map-guest-addr`.
-    #[error("Invalid address to remap to host: {0}")]
-    Remap(String),
-    /// `--dns-forward`.
-    #[error("Invalid DNS forwarding address: {0}")]
-    DnsForward(String),
-    /// `--dns-host`.
-    #[error("Invalid host nameserver address: {0}")]
-    DnsHost(String),
-    /// `-D`.
-    #[error("Cannot use DNS address {0}")]
-    Dns(String),
-    /// `-S`.
-    #[error("Cannot use DNS search domain {0}")]
-    Search(String),
-    /// `-o`.
-    #[error("Invalid or redundant outbound address: {0}")]
-    Outbound(String),
-    /// `-M` or `--ns-mac-addr`.
-    #[error("Invalid MAC address: {0}")]
-    Mac(String),
-    /// `-m`.
-    #[error("Invalid MTU: {0}")]
-    Mtu(String),
-    /// `-m`.
-    #[error("MTU {0} too large (max 65521)")]
-    MtuTooLarge(u64),
-    /// `--log-size`.
-    #[error("Invalid --log-size: {0}")]
-    LogSize(String),
-    /// `-H` or `--fqdn`.
-    #[error("Invalid {0}: {1}")]
-    Name(&'static str, String),
-    /// `-I`.
-    #[error("Invalid interface name: {0}")]
-    Ifname(String),
-    /// `-i` and its like.
-    #[error("Invalid interface name {0}: No such device")]
-    NoInterface(String),
-    /// `-P`.
-    #[error("Invalid PID file: {0}")]
-    PidFile(String),
-    /// `-c`.
-    #[error("Invalid configuration path: {0}")]
-    ConfPath(String),
-    /// `--stats`: nothing here is counted for a terminal.
-    #[error("Can't display statistics if not running in foreground")]
-    Stats,
-    /// An option of passt.
-    #[error("{0} is for {1} mode only")]
-    OtherMode(&'static str, &'static str),
-    /// Two options that exclude each other.
-    #[error("{0} is incompatible with {1}")]
-    Incompatible(&'static str, &'static str),
-    /// Two namespaces.
-    #[error("Both --netns and PID or command given")]
-    TwoTargets,
-    /// Two user namespaces.
-    #[error("Both --userns and --netns-only given")]
-    TwoUserns,
-    /// A user namespace for a command that gets one.
-    #[error("--userns needs PID or --netns: a command gets a user namespace of its own")]
-    UsernsOfCommand,
-    /// Obsolete, and without effect.
-    #[error("{0} needs --config-net")]
-    NeedsConfigNet(&'static str),
-    /// Not a descriptor that we were left.
-    #[error("Could not move --fd descriptor: Bad file descriptor")]
-    Descriptor,
-}
-
 /// Reads a command line, without the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, OptionError> {
     let mut options = Options::default();
@@ -445,8 +349,14 @@ impl Options {
                     _ => return Ok(()),
                 }
             }
-            "quiet" => return Ok(self.loudness = Loudness::Quiet),
-            "debug" | "trace" => return Ok(self.loudness = Loudness::Debug),
+            "quiet" => {
+                self.loudness = Loudness::Quiet;
+                return Ok(());
+            }
+            "debug" | "trace" => {
+                self.loudness = Loudness::Debug;
+                return Ok(());
+            }
             // What keeps the original's sandbox; ours is another.
             "chroot-fallback" => return Ok(()),
             "socket" => return Err(OptionError::OtherMode("-s", "passt / vhost-user")),
@@ -611,104 +521,6 @@ fn host_name(what: &'static str, name: String) -> Result<Option<String>, OptionE
         return Err(OptionError::Name(what, name));
     }
     Ok(Some(name).filter(|name| !name.is_empty()))
-}
-
-/// Every option: its letter, its long name, whether a value follows.
-const OPTIONS: [Known<&str>; 73] = {
-    use Takes::{Nothing as No, Value as Yes};
-    [
-        known('d', "debug", No),
-        known('q', "quiet", No),
-        known('f', "foreground", No),
-        known('e', "stderr", No),
-        known('h', "help", No),
-        known('F', "fd", Yes),
-        known('I', "ns-ifname", Yes),
-        known('p', "pcap", Yes),
-        known('P', "pid", Yes),
-        known('m', "mtu", Yes),
-        known('a', "address", Yes),
-        known('n', "netmask", Yes),
-        known('M', "mac-addr", Yes),
-        known('g', "gateway", Yes),
-        known('i', "interface", Yes),
-        known('o', "outbound", Yes),
-        known('D', "dns", Yes),
-        known('S', "search", Yes),
-        known('H', "hostname", Yes),
-        known('4', "ipv4-only", No),
-        known('6', "ipv6-only", No),
-        known('t', "tcp-ports", Yes),
-        known('u', "udp-ports", Yes),
-        known('T', "tcp-ns", Yes),
-        known('U', "udp-ns", Yes),
-        known('l', "log-file", Yes),
-        known('c', "conf-path", Yes),
-        known('s', "socket", Yes),
-        known('1', "one-off", No),
-        long("socket-path", Yes),
-        long("trace", No),
-        long("stats", Yes),
-        long("log-size", Yes),
-        long("runas", Yes),
-        long("version", No),
-        long("outbound-if4", Yes),
-        long("outbound-if6", Yes),
-        long("dns-forward", Yes),
-        long("dns-host", Yes),
-        long("fqdn", Yes),
-        long("no-dhcp-dns", No),
-        long("dhcp-dns", No),
-        long("no-dhcp-search", No),
-        long("dhcp-search", No),
-        long("no-tcp", No),
-        long("no-udp", No),
-        long("no-icmp", No),
-        long("no-dhcp", No),
-        long("no-ndp", No),
-        long("no-dhcpv6", No),
-        long("no-ra", No),
-        long("freebind", No),
-        long("map-host-loopback", Yes),
-        long("no-map-gw", No),
-        long("chroot-fallback", No),
-        long("map-guest-addr", Yes),
-        long("vhost-user", No),
-        long("print-capabilities", No),
-        long("repair-path", Yes),
-        long("migrate-exit", No),
-        long("migrate-no-linger", No),
-        long("host-lo-to-ns-lo", No),
-        long("userns", Yes),
-        long("netns", Yes),
-        long("netns-only", No),
-        long("no-netns-quit", No),
-        long("no-pidns", No),
-        long("config-net", No),
-        long("no-copy-routes", No),
-        long("no-copy-addrs", No),
-        long("ns-mac-addr", Yes),
-        long("no-splice", No),
-        long("splice-only", No),
-    ]
-};
-
-const fn known(short: char, long: &'static str, takes: Takes) -> Known<&'static str> {
-    Known {
-        long,
-        short: Some(short),
-        takes,
-        key: long,
-    }
-}
-
-const fn long(long: &'static str, takes: Takes) -> Known<&'static str> {
-    Known {
-        long,
-        short: None,
-        takes,
-        key: long,
-    }
 }
 
 /// Of a socket's path, with the zero at its end (unix(7)).

@@ -62,7 +62,7 @@ pub enum PlanError {
     NoFamily,
     /// A protocol is switched off that is to be forwarded.
     #[error("Can't add {0} forwarding rule, {0} not enabled\nUnable to add rule {1}")]
-    Disabled(Transport, Rule),
+    Disabled(Transport, Box<Rule>),
 }
 
 /// What the plan is made of besides the command line.
@@ -151,7 +151,7 @@ fn steps(options: &Options, ephemeral: (u16, u16)) -> Result<Vec<Step>, PlanErro
         for rule in ports.rules(protocol, ephemeral) {
             let rule = localized(options, pif, rule);
             if off(protocol) {
-                return Err(PlanError::Disabled(protocol, rule));
+                return Err(PlanError::Disabled(protocol, Box::new(rule)));
             }
             steps.push(Step::Add(pif, rule));
         }

@@ -107,6 +107,14 @@ struct Berth {
     scanned: bool,
 }
 
+/// A rule that names its ports, and for each of them its sockets.
+#[derive(Debug)]
+struct Named {
+    pif: Pif,
+    rule: Rule,
+    sockets: Vec<(u16, Key, Berth)>,
+}
+
 #[derive(Debug)]
 struct Live {
     berth: Berth,
@@ -209,7 +217,7 @@ impl Ports {
         let named = self.named();
         let wanted: BTreeMap<&Key, &Berth> = named
             .iter()
-            .flat_map(|(_, _, keys)| keys.iter().map(|(_, key, berth)| (key, berth)))
+            .flat_map(|named| named.sockets.iter().map(|(_, key, berth)| (key, berth)))
             .collect();
         let gone = |(key, live): &(&Key, &Live)| !live.berth.scanned && wanted.get(key) != Some(&&live.berth);
         // What follows makes room for what is named.
@@ -221,8 +229,8 @@ impl Ports {
             .map(|(key, _)| key.clone())
             .collect();
         self.close(gone).await;
-        for (pif, rule, keys) in named {
-            self.bind_rule(pif, &rule, keys).await?;
+        for Named { pif, rule, sockets } in named {
+            self.bind_rule(pif, &rule, sockets).await?;
         }
         Ok(())
     }
@@ -256,7 +264,7 @@ impl Ports {
     }
 
     /// The rules that name their ports, each with the sockets that it takes.
-    fn named(&self) -> Vec<(Pif, Rule, Vec<(u16, Key, Berth)>)> {
+    fn named(&self) -> Vec<Named> {
         let mut named = Vec::new();
         for pif in [Pif::Host, Pif::Splice] {
             for rule in self.table.of(pif).iter().filter(|rule| !rule.scan) {
@@ -264,7 +272,11 @@ impl Ports {
                     let keys = self.keys(pif, rule, port);
                     keys.into_iter().map(move |(key, berth)| (port, key, berth))
                 });
-                named.push((pif, rule.clone(), keys.collect()));
+                named.push(Named {
+                    pif,
+                    rule: rule.clone(),
+                    sockets: keys.collect(),
+                });
             }
         }
         named

@@ -105,7 +105,6 @@ fn live(options: &Options, report: Option<UnixStream>) -> u8 {
 }
 
 fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> {
-    mooring::raise_descriptor_limit();
     log::begin(options.loudness, log_file(options)?);
     let pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let runas = privilege::choose(options.runas.as_deref())?;
@@ -122,6 +121,8 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     let table = Table::default().after(&plan.steps)?;
     let host = Scanner::new(facts::socket_tables());
     let Served { userns, netns, life } = target::find(options)?;
+    // After the command, which keeps what it was given.
+    mooring::raise_descriptor_limit();
     if report.is_some() {
         // EPERM: we lead a group already, which does as well.
         let _ = setsid();
@@ -250,6 +251,8 @@ fn settle(mut life: Life, in_background: bool) -> Life {
         // No mount is kept busy.
         let _ = chdir("/");
     }
+    // Nothing that we might be talked into executing gains privilege.
+    let _ = nix::sys::prctl::set_no_new_privs();
     if let Life::Command(command) = &mut life {
         command.go();
     }

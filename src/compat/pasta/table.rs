@@ -35,9 +35,9 @@ pub enum TableError {
     #[error("Forwarding configuration conflict: {rule} versus {other}\nUnable to add rule {rule}")]
     Conflict {
         /// What was to be added.
-        rule: Rule,
+        rule: Box<Rule>,
         /// What is there.
-        other: Rule,
+        other: Box<Rule>,
     },
     /// A rule is not what was named, but has ports of it.
     #[error(
@@ -45,15 +45,15 @@ pub enum TableError {
     )]
     NoMatch {
         /// What was named.
-        rule: Rule,
+        rule: Box<Rule>,
         /// What is there.
-        other: Rule,
+        other: Box<Rule>,
     },
     /// It makes no sense by itself.
     #[error("{error}\nUnable to add rule {rule}")]
     Rule {
         /// What was to be added.
-        rule: Rule,
+        rule: Box<Rule>,
         /// Why it can't.
         error: RuleError,
     },
@@ -82,7 +82,7 @@ impl Table {
             Step::Clear(pif) => self.of_mut(*pif).clear(),
             Step::Add(pif, rule) => {
                 let refused = |error| TableError::Rule {
-                    rule: rule.clone(),
+                    rule: Box::new(rule.clone()),
                     error,
                 };
                 rule.check().map_err(refused)?;
@@ -92,8 +92,8 @@ impl Table {
                     Some(other) if rule.is_same_as(other) => {}
                     Some(other) => {
                         return Err(TableError::Conflict {
-                            rule: rule.clone(),
-                            other: other.clone(),
+                            rule: Box::new(rule.clone()),
+                            other: Box::new(other.clone()),
                         });
                     }
                 }
@@ -105,8 +105,8 @@ impl Table {
                     .find(|other| rule.conflicts_with(other) && !rule.is_same_as(other))
                 {
                     return Err(TableError::NoMatch {
-                        rule: rule.clone(),
-                        other: other.clone(),
+                        rule: Box::new(rule.clone()),
+                        other: Box::new(other.clone()),
                     });
                 }
                 rules.retain(|other| !rule.is_same_as(other));

@@ -64,7 +64,10 @@ impl Engine {
         if probe && (sender.is_some() || !packet.target.is_multicast()) {
             return Err(Discard::Malformed);
         }
-        if !self.config.policy.answers_for(target.into()) {
+        let policy = &self.config.policy;
+        // Whoever probes may be about to have it, where we stand in for others.
+        let ours = policy.is_ours(target.into()) || !probe && policy.answers_for(target.into());
+        if !ours {
             return Err(Discard::Neighbour);
         }
         // Whoever probes has no address to be answered at: section 7.2.4.
