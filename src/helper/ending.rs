@@ -207,7 +207,17 @@ impl Supervisor {
             command,
             ..
         } = link;
-        tokio::join!(kill(command), self.unplug(attachments, port, cable));
+        self.unplug(attachments);
+        let pulled = self.pull(port, cable);
+        match command {
+            // The interface goes with its namespace, and nobody is left there to use it; the kernel takes its time for both,
+            // ten milliseconds that no command has to wait for.
+            Some(command) => {
+                tokio::spawn(pulled);
+                kill(command).await;
+            }
+            None => pulled.await,
+        }
         // The watch may be what called us: it ends by itself then, abort or not.
         watch.abort();
     }
@@ -223,10 +233,8 @@ impl Supervisor {
 }
 
 /// Kills a command and whatever it has left running, however it was orphaned.
-async fn kill(command: Option<RunningCommand>) {
-    let Some(RunningCommand { user_namespace, .. }) = command else {
-        return;
-    };
+async fn kill(command: RunningCommand) {
+    let RunningCommand { user_namespace, .. } = command;
     let killed = tokio::task::spawn_blocking(move || inhabitants::kill_all(user_namespace)).await;
     if let Ok(Err(error)) = killed {
         tracing::warn!(%error, "a container was not ended whole");

@@ -123,23 +123,24 @@ impl Supervisor {
         Failure::failed(error)
     }
 
-    /// Takes a container's interface off the bridge; the stack forgets it.
-    pub(super) async fn unplug(&self, attachments: Vec<Attachment>, port: String, cable: Option<Cable>) {
+    /// The stack forgets a container's interface.
+    pub(super) fn unplug(&self, attachments: Vec<Attachment>) {
         for attachment in attachments {
             self.command(Command::Detach(attachment));
         }
-        self.pull(port, cable).await;
     }
 
     /// Takes an interface off the bridge, both its ends.
-    pub(super) async fn pull(&self, port: String, cable: Option<Cable>) {
+    pub(super) fn pull(&self, port: String, cable: Option<Cable>) -> impl Future<Output = ()> + use<> {
         let agent = Arc::clone(&self.agent);
         let outcome = blocking(move || {
             drop(cable);
             agent.detach(&port).map_err(Failure::failed)
         });
-        if let Err(error) = outcome.await {
-            tracing::debug!(%error, "a port of the bridge had gone already");
+        async {
+            if let Err(error) = outcome.await {
+                tracing::debug!(%error, "a port of the bridge had gone already");
+            }
         }
     }
 }
