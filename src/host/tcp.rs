@@ -8,15 +8,17 @@ use std::time::Duration;
 use mio::event::{Event, Source};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::errno::{unreachable, would_block};
-use crate::stack::Unreachable;
+use super::handling::Told;
+use crate::stack::{Handling, Unreachable};
 
 /// A flow's host socket with the readiness that it was last told of.
 #[derive(Debug)]
 pub struct TcpSide {
     stream: Stream,
+    told: Told,
     phase: Phase,
     readable: bool,
     writable: bool,
@@ -50,14 +52,22 @@ pub enum Progress {
 
 impl TcpSide {
     /// Starts to connect.
-    pub fn connect(target: SocketAddr, registry: &Registry, token: Token) -> Result<Self, Unreachable> {
-        let stream = TcpStream::connect(target).map_err(|error| not_connected(&error, target))?;
-        Self::register(Stream::Tcp(stream), Phase::Connecting, registry, token).map_err(|error| unreachable(&error))
+    pub fn connect(
+        target: SocketAddr,
+        handling: Handling,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, Unreachable> {
+        let mut told = Told::of_connection(target.ip());
+        let stream = call(target, handling, &mut told).map_err(|error| not_connected(&error, target))?;
+        let side = Self::register(Stream::Tcp(stream), told, Phase::Connecting, registry, token);
+        side.map_err(|error| unreachable(&error))
     }
 
     /// Takes over an accepted client.
     pub fn accepted(stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
-        Self::register(Stream::Tcp(stream), Phase::Open, registry, token)
+        let told = Told::of_connection(stream.peer_addr()?.ip());
+        Self::register(Stream::Tcp(stream), told, Phase::Open, registry, token)
     }
 
     /// A pair whose other end is handed to the resolver.
@@ -65,11 +75,25 @@ impl TcpSide {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
-        let side = Self::register(Stream::Pair(UnixStream::from_std(ours)), Phase::Open, registry, token)?;
+        let told = Told::of_connection(Ipv6Addr::UNSPECIFIED.into());
+        let side = Self::register(
+            Stream::Pair(UnixStream::from_std(ours)),
+            told,
+            Phase::Open,
+            registry,
+            token,
+        )?;
         Ok((side, theirs))
     }
 
-    fn register(mut stream: Stream, phase: Phase, registry: &Registry, token: Token) -> io::Result<Self> {
+    /// What the container sends is to be treated so on its way.
+    pub fn handle(&mut self, handling: Handling) {
+        if let Stream::Tcp(stream) = &self.stream {
+            self.told.tell(stream, handling);
+        }
+    }
+
+    fn register(mut stream: Stream, told: Told, phase: Phase, registry: &Registry, token: Token) -> io::Result<Self> {
         if let Stream::Tcp(tcp) = &stream {
             // The container's own Nagle has already decided what is a segment.
             tcp.set_nodelay(true)?;
@@ -83,6 +107,7 @@ impl TcpSide {
         let open = phase == Phase::Open;
         Ok(Self {
             stream,
+            told,
             phase,
             readable: open,
             writable: open,
@@ -203,6 +228,16 @@ impl TcpSide {
             // Best effort: without it the host sees a FIN, which is wrong but not harmful.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
+    }
+}
+
+/// connect(2) on a socket whose SYN is treated so already.
+fn call(target: SocketAddr, handling: Handling, told: &mut Told) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
+    told.tell(&socket, handling);
+    match socket.connect(&target.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
     }
 }
 

@@ -64,12 +64,13 @@ fn read_error(net: &mut Net) -> (Ipv4Addr, [u8; 2], [u8; 4], Vec<u8>) {
 
 #[test]
 fn an_error_comes_from_the_router_that_sent_it() {
-    let table: [(Fault, [u8; 2], [u8; 4]); 10] = [
+    let table: [(Fault, [u8; 2], [u8; 4]); 11] = [
         (Unreachable::Network.into(), [3, 0], [0; 4]),
         (Unreachable::Host.into(), [3, 1], [0; 4]),
         (Unreachable::Protocol.into(), [3, 2], [0; 4]),
         (Unreachable::Refused.into(), [3, 3], [0; 4]),
         (Fault::TooBig { mtu: 1280 }, [3, 4], [0, 0, 5, 0]),
+        (Unreachable::Parameter.into(), [12, 0], [0; 4]),
         (Unreachable::SourceRoute.into(), [3, 5], [0; 4]),
         (Unreachable::HostUnknown.into(), [3, 7], [0; 4]),
         (Unreachable::Isolated.into(), [3, 8], [0; 4]),

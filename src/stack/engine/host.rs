@@ -95,6 +95,7 @@ impl Engine {
             Unreachable::Network
             | Unreachable::Host
             | Unreachable::Protocol
+            | Unreachable::Parameter
             | Unreachable::SourceRoute
             | Unreachable::HostUnknown
             | Unreachable::Isolated
