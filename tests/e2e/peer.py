@@ -456,6 +456,26 @@ def udp_error(address, port):
     say("timeout")
 
 
+def udp_steady(address, port):
+    """Sends a datagram every 50 ms from one socket; says `ready` with the first answer, then every tenth. What fails is
+    tried again."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(0.05)
+    answers = 0
+    while True:
+        try:
+            sock.sendto(b"%d" % answers, (address, int(port)))
+            sock.recvfrom(100)
+            answers += 1
+            if answers == 1:
+                say("ready")
+            elif answers % 10 == 0:
+                say("answers", answers)
+            time.sleep(0.05)
+        except OSError:
+            time.sleep(0.02)
+
+
 def mark(sock, hops=None, klass=0):
     """Sets what the IP header says of hops and class."""
     v4 = sock.family == socket.AF_INET
@@ -643,7 +663,8 @@ def hold_tcp(address, port):
 def dns_server(address, port="53", fault=""):
     """A resolver: `*.example.test` is 192.0.2.7, everything else does not exist. Says what was asked and how.
 
-    `long.example.test` has 250 addresses, 4,000 bytes of records. `fault` is `servfail` (for everything) or `silent`.
+    `long.example.test` has 250 addresses, 4,000 bytes of records. `fault` is `servfail` (for everything), `silent`, or
+    `forged`: true answers come after false ones.
     """
     def answer(query, how):
         labels, at = [], 12
@@ -653,8 +674,9 @@ def dns_server(address, port="53", fault=""):
         kind, name = int.from_bytes(query[at + 1:at + 3], "big"), ".".join(labels)
         say(how, name, kind)
         known = name.endswith("example.test")
-        count = 0 if not known or kind != 1 or fault else 250 if name.startswith("long.") else 1
-        flags = 0x8182 if fault else 0x8180 if known else 0x8183
+        failing = fault == "servfail"
+        count = 0 if not known or kind != 1 or failing else 250 if name.startswith("long.") else 1
+        flags = 0x8182 if failing else 0x8180 if known else 0x8183
         record = b"\xc0\x0c" + struct.pack(">HHIH4s", 1, 1, 60, 4, socket.inet_aton("192.0.2.7"))
         # The client's OPT record has its size in place of a class; without one it is 512.
         size = int.from_bytes(query[at + 8:at + 10], "big") if query[10:12] == b"\0\1" else 512
@@ -680,11 +702,25 @@ def dns_server(address, port="53", fault=""):
 
     datagrams = socket.socket(family(address), socket.SOCK_DGRAM)
     datagrams.bind((address, int(port)))
+    if fault == "forged":
+        elsewhere, other_port = (socket.socket(family(address), socket.SOCK_DGRAM) for _ in range(2))
+        elsewhere.bind((address[:-1] + "9", int(port)))
+        other_port.bind((address, 0))
     threading.Thread(target=streams, args=(listener(address, port),), daemon=True).start()
     while True:
         query, peer = datagrams.recvfrom(4096)
-        if fault != "silent":
-            datagrams.sendto(answer(query, "udp"), peer)
+        if fault == "silent":
+            continue
+        reply = answer(query, "udp")
+        if fault == "forged":
+            false = reply[:-4] + socket.inet_aton("192.0.2.66")
+            elsewhere.sendto(false, peer)
+            other_port.sendto(false, peer)
+            for mask in (1, 0x8000):
+                number = int.from_bytes(query[:2], "big") ^ mask
+                datagrams.sendto(number.to_bytes(2, "big") + false[2:], peer)
+            datagrams.sendto(false[:13] + bytes([false[13] ^ 1]) + false[14:], peer)
+        datagrams.sendto(reply, peer)
 
 
 def dns_question(name, number=1):

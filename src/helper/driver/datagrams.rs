@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::sync::Once;
 
 use mio::net::UdpSocket;
 use mio::{Registry, Token};
@@ -38,8 +39,6 @@ pub(super) struct Datagrams {
     batch: Batch,
     /// The echo being received.
     echo: Box<[u8]>,
-    /// `ping_group_range` has been named in the log.
-    ping_explained: bool,
 }
 
 /// What a container sends.
@@ -72,7 +71,6 @@ impl Default for Datagrams {
             handling: Handling::USUAL,
             batch: Batch::new(),
             echo: vec![0; ECHO_BYTES].into_boxed_slice(),
-            ping_explained: false,
         }
     }
 }
@@ -142,7 +140,7 @@ impl Datagrams {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let socket = PingSocket::open(request.target, registry, Readiness::Echo(echo).into())
-                    .inspect_err(|error| explain_ping(&mut self.ping_explained, error))
+                    .inspect_err(explain_ping)
                     .map_err(|error| unreachable(&error))?;
                 new.insert(socket)
             }
@@ -252,13 +250,16 @@ impl Datagrams {
     }
 }
 
-/// Names the sysctl, once.
-fn explain_ping(explained: &mut bool, error: &io::Error) {
-    if error.kind() == io::ErrorKind::PermissionDenied && !std::mem::replace(explained, true) {
-        tracing::warn!(
-            "ping from containers is forbidden: net.ipv4.ping_group_range leaves this user's groups out; \
-             root can allow it with: sysctl -w net.ipv4.ping_group_range='0 2147483647'"
-        );
+/// Names the sysctl, once for all workers.
+fn explain_ping(error: &io::Error) {
+    static EXPLAINED: Once = Once::new();
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        EXPLAINED.call_once(|| {
+            tracing::warn!(
+                "ping from containers is forbidden: net.ipv4.ping_group_range leaves this user's groups out; \
+                 root can allow it with: sysctl -w net.ipv4.ping_group_range='0 2147483647'"
+            );
+        });
     }
 }
 
