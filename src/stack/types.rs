@@ -390,6 +390,24 @@ impl From<Unreachable> for Fault {
     }
 }
 
+/// Why a connection did not come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unconnected {
+    /// What became of the SYN.
+    pub fault: Fault,
+    /// Who says so, if it is known.
+    pub offender: Option<IpAddr>,
+}
+
+impl From<Unreachable> for Unconnected {
+    fn from(why: Unreachable) -> Self {
+        Self {
+            fault: why.into(),
+            offender: None,
+        }
+    }
+}
+
 /// What the host's network said about a datagram that had left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure<'p> {

@@ -50,9 +50,18 @@ pub enum Origin {
 
 /// Asks for errors.
 pub fn enable(socket: &impl AsFd, target: IpAddr) -> io::Result<()> {
+    choose(socket, target, 1)
+}
+
+/// Asks for no more errors.
+pub fn disable(socket: &impl AsFd, target: IpAddr) -> io::Result<()> {
+    choose(socket, target, 0)
+}
+
+fn choose(socket: &impl AsFd, target: IpAddr, wanted: libc::c_int) -> io::Result<()> {
     match target {
-        IpAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1),
-        IpAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
+        IpAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, wanted),
+        IpAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, wanted),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use gangplank::stack::{ClientSocket, EchoId, Failure, Fault, MappingId, Passage, Payload, PublishId, Unreachable};
+use gangplank::stack::{
+    Action, ClientSocket, EchoId, Failure, Fault, MappingId, Passage, Payload, PublishId, Unconnected, Unreachable,
+};
 use smoltcp::wire::{Icmpv4Packet, Ipv4Packet};
 
 use crate::net::*;
@@ -186,6 +188,31 @@ fn an_echo_that_ends_on_the_way_is_quoted_with_its_own_id() {
     let (from, kind, _, quoted) = read_error(&mut net);
     assert_eq!((from, kind), (ROUTER, [11, 0]));
     assert_eq!(quoted[20..], ping(OUTSIDE, 77, 3, b"data")[34..], "checksum included");
+}
+
+#[test]
+fn a_syn_that_ends_on_the_way_is_reported_by_whoever_ended_it() {
+    for (offender, reporter) in [
+        (Some(ROUTER), ROUTER),
+        (None, GATEWAY),
+        (Some(Ipv4Addr::LOCALHOST), GATEWAY),
+    ] {
+        let mut net = Net::new();
+        let syn = Peer::new(own(), outside()).syn();
+        net.send(&syn);
+        let [Action::Connect { flow, .. }] = net.actions()[..] else {
+            panic!("no connect")
+        };
+        let ended = Unconnected {
+            fault: Fault::TimeExceeded,
+            offender: offender.map(IpAddr::from),
+        };
+        net.engine.refused(net.now, flow, ended);
+        let (from, kind, _, quoted) = read_error(&mut net);
+        assert_eq!((from, kind), (reporter, [11, 0]));
+        assert_eq!(quoted[20..], syn[34..]);
+        assert!(matches!(net.actions()[..], [Action::Close { .. }]));
+    }
 }
 
 #[test]

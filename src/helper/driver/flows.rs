@@ -255,7 +255,7 @@ impl Flows {
                 return refuse(stream);
             }
         };
-        match TcpSide::accepted(stream, registry, Readiness::Flow(flow).into()) {
+        match TcpSide::accepted(stream, address, registry, Readiness::Flow(flow).into()) {
             Ok(socket) => {
                 let otherwise = otherwise.map(|container| (address, container));
                 let side = Side::new(socket, false);
