@@ -13,6 +13,7 @@ pub mod error_queue;
 pub mod ethtool;
 pub mod mapping;
 pub mod namespace;
+pub mod options;
 pub mod packet;
 pub mod packet_ring;
 pub mod pidfd;

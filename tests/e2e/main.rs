@@ -26,6 +26,7 @@ mod verdict;
 
 mod attach;
 mod bulk;
+mod chain;
 mod changes;
 mod containers;
 mod dns;
@@ -33,6 +34,7 @@ mod endings;
 mod errors;
 mod faults;
 mod fragments;
+mod handling;
 mod inbound;
 mod lifecycle;
 mod limits;
@@ -99,6 +101,7 @@ fn all() -> Vec<Case> {
         errors::CASES,
         faults::CASES,
         fragments::CASES,
+        handling::CASES,
         looking::CASES,
         refusals::CASES,
         requests::CASES,

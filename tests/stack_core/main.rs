@@ -14,6 +14,7 @@ mod datagrams;
 mod errors;
 mod fragments;
 mod guarding;
+mod handling;
 mod handshake;
 mod hostile;
 mod ipv6;

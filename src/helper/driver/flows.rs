@@ -14,7 +14,7 @@ use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::errno::{is_exhaustion, would_block};
 use crate::host::tcp::{Progress, TcpSide};
-use crate::stack::{Closing, Engine, FlowId, PublishId, Target, Unreachable};
+use crate::stack::{Closing, Engine, FlowId, Handling, PublishId, Target, Unreachable};
 
 /// Host sockets by flow.
 #[derive(Debug, Default)]
@@ -78,12 +78,12 @@ impl Flows {
         engine: &mut Engine,
         registry: &Registry,
         flow: FlowId,
-        target: Target,
+        (target, handling): (Target, Handling),
         events: &Events,
     ) {
         let token = Readiness::Flow(flow).into();
         match target {
-            Target::Host(address) => match TcpSide::connect(address, registry, token) {
+            Target::Host(address) => match TcpSide::connect(address, handling, registry, token) {
                 Ok(socket) => self.insert(flow, Side::new(socket, false)),
                 Err(why) => engine.refused(now, flow, why),
             },
@@ -95,6 +95,13 @@ impl Flows {
                 }
                 Err(_) => engine.refused(now, flow, Unreachable::Exhausted),
             },
+        }
+    }
+
+    /// What the container sends is to be treated in another manner.
+    pub(super) fn handle(&mut self, flow: FlowId, handling: Handling) {
+        if let Some(side) = self.side(flow) {
+            side.socket.handle(handling);
         }
     }
 
@@ -248,7 +255,7 @@ impl Flows {
                 return refuse(stream);
             }
         };
-        match TcpSide::accepted(stream, registry, Readiness::Flow(flow).into()) {
+        match TcpSide::accepted(stream, address, registry, Readiness::Flow(flow).into()) {
             Ok(socket) => {
                 let otherwise = otherwise.map(|container| (address, container));
                 let side = Side::new(socket, false);

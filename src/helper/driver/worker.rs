@@ -254,14 +254,14 @@ impl Worker {
                 target,
                 payload,
                 segment,
-                time_to_live,
+                handling,
             } => {
                 let outgoing = Outgoing {
                     socket,
                     target,
                     payload,
                     segment,
-                    time_to_live,
+                    handling,
                     frame,
                 };
                 let engine = &mut self.engine;
@@ -274,13 +274,13 @@ impl Worker {
                 target,
                 sequence,
                 payload,
-                time_to_live,
+                handling,
             } => {
                 let request = Request {
                     target,
                     sequence,
                     payload,
-                    time_to_live,
+                    handling,
                 };
                 self.datagrams.ping(self.poll.registry(), echo, request)
             }
@@ -290,7 +290,7 @@ impl Worker {
                 }
                 return;
             }
-            Passage::Whole { frame } => return self.handle_frame(now, Offload::default(), &frame, delivery),
+            Passage::Whole { frame } => return self.handle_frame(now, Offload::ASSEMBLED, &frame, delivery),
             Passage::Elsewhere { shard } => {
                 let mail = Mail::Frame {
                     offload,
@@ -368,10 +368,12 @@ impl Worker {
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
-                Action::Connect { flow, target } => {
+                Action::Connect { flow, target, handling } => {
+                    let way = (target, handling);
                     self.flows
-                        .connect(now, &mut self.engine, self.poll.registry(), flow, target, &self.events);
+                        .connect(now, &mut self.engine, self.poll.registry(), flow, way, &self.events);
                 }
+                Action::Handle { flow, handling } => self.flows.handle(flow, handling),
                 Action::Established { flow } | Action::Drain { flow } | Action::Fill { flow } => {
                     if action == (Action::Established { flow }) {
                         self.flows.establish(flow);

@@ -199,7 +199,7 @@ impl Engine {
             Action::Close { flow, .. } => self.flows.release(flow),
             Action::CloseMapping { mapping: MappingId(id) } => self.mappings.release(id),
             Action::CloseEcho { echo: EchoId(id) } => self.echoes.release(id),
-            Action::Connect { .. } | Action::Established { .. } => {}
+            Action::Connect { .. } | Action::Handle { .. } | Action::Established { .. } => {}
             Action::Drain { .. } | Action::Fill { .. } | Action::Finish { .. } => {}
         }
         Some(action)

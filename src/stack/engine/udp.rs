@@ -111,7 +111,7 @@ impl Engine {
                 target,
                 payload,
                 segment,
-                time_to_live: packet.time_left(),
+                handling: packet.handling(offload),
             });
         }
         if let Some(shard) = self.datagram_elsewhere(container, shown) {
@@ -135,7 +135,7 @@ impl Engine {
                     target,
                     payload,
                     segment,
-                    time_to_live: packet.time_left(),
+                    handling: packet.handling(offload),
                 })
             }
             Lead::Refused => Err(self.refuse_datagram(now, packet, IcmpError::Port)),
