@@ -53,6 +53,7 @@ mod control;
 mod counters;
 mod datagram;
 mod device;
+mod dhcp;
 mod directory;
 mod ends;
 mod engine;
@@ -77,6 +78,7 @@ mod types;
 mod udp;
 
 pub use counters::{Counters, Discard};
+pub use dhcp::{AddressSource, Dhcp};
 pub use directory::{Directory, ShardId};
 pub use engine::Engine;
 pub use ledger::Ledger;

@@ -11,6 +11,8 @@
 
 mod closing;
 mod datagrams;
+mod dhcp;
+mod dhcpv6;
 mod errors;
 mod fragments;
 mod guarding;
