@@ -28,6 +28,7 @@ mod attach;
 mod bulk;
 mod changes;
 mod containers;
+mod dhcp;
 mod dns;
 mod endings;
 mod errors;
@@ -94,6 +95,7 @@ fn all() -> Vec<Case> {
         containers::CASES,
         terminal::CASES,
         attach::CASES,
+        dhcp::CASES,
         lifecycle::CASES,
         endings::CASES,
         errors::CASES,

@@ -21,6 +21,9 @@ const NAK: u8 = 6;
 const RELEASE: u8 = 7;
 const INFORM: u8 = 8;
 
+/// After which there is an answer to be had again.
+pub(crate) const EARNED: Duration = Duration::from_millis(10);
+
 /// The search list of RFC 3397 with two domains.
 const DOMAINS: &[u8] = b"\x04corp\x07example\0\x03lab\0";
 
@@ -552,8 +555,7 @@ fn options_of_every_length() {
     for kind in 0..=255 {
         let mut net = net();
         for len in 0..=255u8 {
-            // Twice what one answer earns.
-            net.pass_time(Duration::from_millis(20));
+            net.pass_time(EARNED);
             let data = vec![kind; len.into()];
             net.send_or_pass(&Message::new(DISCOVER).with(kind, &data).frame());
             net.frames().iter().for_each(|frame| drop(read(frame, MAC)));
@@ -580,8 +582,9 @@ fn more_options_than_there_are() {
 fn every_byte_changed() {
     let whole = Message::new(REQUEST).wishing(ADDRESS).with(52, &[3]).bytes();
     for at in 0..whole.len() {
+        let mut net = net();
         for value in 0..=255 {
-            let mut net = net();
+            net.pass_time(EARNED);
             let mut bytes = whole.clone();
             bytes[at] = value;
             net.send_or_pass(&frame(MAC, NOBODY, ALL, &bytes));

@@ -7,7 +7,7 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::time::Duration;
 use smoltcp::wire::{IpProtocol, Ipv6Packet, UdpPacket, UdpRepr};
 
-use crate::dhcp::settings;
+use crate::dhcp::{EARNED, settings};
 use crate::net::*;
 
 const OWN: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
@@ -508,8 +508,9 @@ fn messages_of_every_length() {
             option(14, &[]),
         ]
         .concat();
+        let mut net = net();
         for len in 0..=whole.len() {
-            let mut net = net();
+            net.pass_time(EARNED);
             net.send(&frame(OWN, &whole[..len]));
             net.frames()
                 .iter()
@@ -544,10 +545,11 @@ fn client_of(frame: &[u8]) -> Option<&[u8]> {
 fn every_byte_changed() {
     let whole = [proper(RENEW, &[ADDRESS6, FOREIGN]), option(6, &[0, 23, 0, 24])].concat();
     for at in 0..whole.len() {
+        let mut net = net();
         for value in 0..=255 {
             let mut bytes = whole.clone();
             bytes[at] = value;
-            let mut net = net();
+            net.pass_time(EARNED);
             net.send(&frame(OWN, &bytes));
             for frame in net.frames() {
                 let associations = options(&frame[14 + 40 + 8 + 4..])
