@@ -17,7 +17,7 @@ use smoltcp::wire::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpMessageType, Etherne
 use super::Engine;
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
-use crate::stack::datagram::Datagram;
+use crate::stack::datagram::{Datagram, Link};
 use crate::stack::dhcp::v4::{Reply, Request, Told};
 use crate::stack::frame::Packet;
 use crate::stack::types::{Attachment, Payload};
@@ -204,7 +204,8 @@ impl Engine {
         self.queue_udp(request.mac, source, target, &message)
     }
 
-    /// Queues a datagram to an interface, whatever addresses it has.
+    /// Queues a datagram to an interface, whatever addresses it has. Its checksum is not left to the kernel: clients read
+    /// whole frames, and not all of them know of sums that are yet to be completed (TP_STATUS_CSUMNOTREADY, packet(7)).
     pub(super) fn queue_udp(
         &mut self,
         mac: EthernetAddress,
@@ -212,7 +213,10 @@ impl Engine {
         target: SocketAddr,
         message: &[u8],
     ) -> Result<(), Discard> {
-        let link = self.link(mac);
+        let link = self.link(mac).map(|link| Link {
+            checksum: false,
+            ..link
+        });
         let datagram = Datagram::udp(source, target, Payload::one(message));
         let queued = datagram
             .zip(link)
