@@ -119,6 +119,8 @@ pub struct CreateContainer {
     pub mac: Option<String>,
     /// Name of the interface inside; `None`: `eth0`.
     pub ifname: Option<String>,
+    /// `--dhcp`: the interface is not configured, its namespace asks.
+    pub dhcp: bool,
     /// `--add-host NAME:IP`, as typed.
     pub add_host: Vec<String>,
     /// `--rm`.

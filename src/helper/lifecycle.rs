@@ -140,6 +140,7 @@ impl Supervisor {
         for attachment in &attachments {
             self.command(Command::Attach(*attachment));
         }
+        self.command(Command::Hostname(lease.mac, container.hostname.clone()));
         let watch = Arc::clone(self).watch(container.id.clone(), plugged.watch, container.is_ours());
         container.link = Some(Link {
             port: plugged.port,

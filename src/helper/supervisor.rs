@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::place::{Place, Root};
 use super::subnets::{self, Claim, Subnets};
 use crate::api::types::{NetworkOptions, Status};
-use crate::host::resolver::{Resolver, ResolverConfig, Source};
+use crate::host::resolver::{Resolver, ResolverConfig, Source, follow_search};
 use crate::netns::{
     Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkEnd, Watch, host_facts,
 };
@@ -143,6 +143,7 @@ impl Supervisor {
             capabilities(uplink.offload),
         );
         config.ipv6 = subnets.ipv6();
+        config.dhcp = Some(subnets.dhcp(options.mtu));
         config.limits = config.limits.within(descriptors_for_containers());
         let resolver = resolver(options, network, &subnets);
         let (events, receiver) = driver::Events::channel(resolver.clone());
@@ -172,6 +173,7 @@ impl Supervisor {
         tokio::spawn(hear(Arc::clone(&supervisor), receiver));
         tokio::spawn(guard(Arc::clone(&supervisor)));
         tokio::spawn(supervisor.subnets.mind_routes());
+        tokio::spawn(hand_on_search(Arc::clone(&supervisor)));
         tokio::spawn(await_first_container(Arc::clone(&supervisor)));
         Ok(supervisor)
     }
@@ -353,6 +355,12 @@ async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>) {
         }
     }
     supervisor.conclude("the data plane has ended");
+}
+
+/// Who asks for it is told of the host's search list.
+async fn hand_on_search(supervisor: Arc<Supervisor>) {
+    let tell = |domains| supervisor.command(Command::Search(domains));
+    follow_search(Path::new(RESOLV_CONF), tell).await;
 }
 
 /// Ends the network with its agent.

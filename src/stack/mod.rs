@@ -11,6 +11,8 @@
 //! from the `control` queue; what is meant for the outside becomes a [`Passage`] for the shell, or an [`Action`]. Fragments
 //! wait in `fragments` for the rest of their datagram; the whole comes back to the shell, to be shown like any other frame.
 //!
+//! Who configures itself is answered from `dhcp` and `router`: the one thing that is heard of a sender without an address.
+//!
 //! Both families take the same way; what differs stands in few places: `frame` and `ipv6` take packets apart, `ends` writes
 //! the headers of what is ours, `icmp` and `icmpv6` say what went wrong, `arp` (in the engine), `ndp` and `router` tell
 //! containers where the gateway is.
@@ -53,6 +55,7 @@ mod control;
 mod counters;
 mod datagram;
 mod device;
+mod dhcp;
 mod directory;
 mod ends;
 mod engine;
@@ -77,6 +80,7 @@ mod types;
 mod udp;
 
 pub use counters::{Counters, Discard};
+pub use dhcp::{AddressSource, Dhcp};
 pub use directory::{Directory, ShardId};
 pub use engine::Engine;
 pub use ledger::Ledger;

@@ -29,6 +29,7 @@ mod bulk;
 mod chain;
 mod changes;
 mod containers;
+mod dhcp;
 mod dns;
 mod endings;
 mod errors;
@@ -96,6 +97,7 @@ fn all() -> Vec<Case> {
         containers::CASES,
         terminal::CASES,
         attach::CASES,
+        dhcp::CASES,
         lifecycle::CASES,
         endings::CASES,
         errors::CASES,

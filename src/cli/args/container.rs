@@ -57,6 +57,9 @@ pub struct Attach {
     /// Name of the interface inside
     #[arg(long, value_name = "NAME", default_value = "eth0", value_parser = interface)]
     pub ifname: String,
+    /// Bring the interface up and configure nothing: whoever is inside asks by DHCP or router solicitations
+    #[arg(long)]
+    pub dhcp: bool,
     /// How it hangs on the network.
     #[command(flatten)]
     pub attachment: Attachment,
@@ -183,6 +186,7 @@ impl Attach {
     pub fn create(&self) -> CreateContainer {
         CreateContainer {
             ifname: Some(self.ifname.clone()),
+            dhcp: self.dhcp,
             remove: true,
             ..self.attachment.create()
         }
@@ -324,6 +328,11 @@ mod tests {
         };
         assert_eq!(attach.start().pid, Some(42));
         let request = attach.create();
+        assert!(!request.dhcp);
+        let Command::Attach(attach) = parsed("attach --netns /proc/42/ns/net --dhcp").command else {
+            panic!()
+        };
+        assert!(attach.create().dhcp);
         assert_eq!((request.ifname.as_deref(), request.cmd.len()), (Some("net0"), 0));
         assert_eq!(request.publish, ["5432/tcp"]);
     }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use mio::Waker;
 use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
 use tokio::sync::mpsc as channel;
 use tokio::sync::oneshot;
 
@@ -26,6 +27,10 @@ pub enum Command {
     Attach(Attachment),
     /// It may not any more; its flows end.
     Detach(Attachment),
+    /// What the attached container with this hardware address is called.
+    Hostname(EthernetAddress, String),
+    /// The domains that the host looks for names in.
+    Search(Vec<String>),
     /// Serve a published port.
     Publish {
         /// The supervisor's number for it.
@@ -141,6 +146,8 @@ impl DriverHandle {
     pub fn send(&self, command: Command) {
         match command {
             Command::Attach(attachment) => self.tell_all(|| Command::Attach(attachment)),
+            Command::Hostname(mac, name) => self.tell_all(|| Command::Hostname(mac, name.clone())),
+            Command::Search(domains) => self.tell_all(|| Command::Search(domains.clone())),
             Command::Detach(attachment) => self.tell_all(|| Command::Detach(attachment)),
             Command::Counters(reply) => self.tell_all(|| Command::Counters(reply.clone())),
             Command::Stop => self.tell_all(|| Command::Stop),
@@ -187,6 +194,8 @@ impl Worker {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Attach(attachment) => self.engine.attach(attachment),
+                Command::Hostname(mac, name) => self.engine.set_hostname(mac, name),
+                Command::Search(domains) => self.engine.set_search(domains),
                 Command::Detach(attachment) => self.engine.detach(attachment),
                 Command::Publish { id, port, destination } => self.publish(id, port, destination),
                 Command::Unpublish(id, done) => {

@@ -1,7 +1,8 @@
 //! UDP: mappings outward, published ports inward, questions to the resolver.
 //!
-//! A datagram from a container is, in this order: a question to the gateway's resolver; an answer to a client of a
-//! published port, which goes back through that port's listener; or the use of the mapping of its endpoint. The shell
+//! A datagram from a container is, in this order: an answer to a client of a published port, which goes back through
+//! that port's listener; a message to the gateway's DHCP server; a question to its resolver; or the use of the mapping of
+//! its endpoint. The shell
 //! brings datagrams of the host in with the `deliver_` functions, each of which writes one frame at once.
 
 use std::net::{IpAddr, SocketAddr};
@@ -113,6 +114,9 @@ impl Engine {
                 segment,
                 handling: packet.handling(offload),
             });
+        }
+        if self.is_dhcp(container, shown) {
+            return self.receive_dhcp(now, offload, packet, payload).map(|()| Passage::Done);
         }
         if let Some(shard) = self.datagram_elsewhere(container, shown) {
             return Ok(Passage::Elsewhere { shard });
