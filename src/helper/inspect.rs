@@ -16,7 +16,7 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
     let endpoint = endpoint(supervisor, container);
     Inspect {
         id: container.id.clone(),
-        created: timestamp::rfc3339(container.state.created_at),
+        created: timestamp::rfc3339_nanos(container.created),
         name: Inspect::name_of(&container.name),
         state: (&container.state).into(),
         log_path: supervisor.place.container_log(&container.id).display().to_string(),

@@ -31,6 +31,7 @@ mod containers;
 mod dns;
 mod endings;
 mod errors;
+mod events;
 mod faults;
 mod fragments;
 mod inbound;
@@ -100,6 +101,7 @@ fn all() -> Vec<Case> {
         faults::CASES,
         fragments::CASES,
         looking::CASES,
+        events::CASES,
         refusals::CASES,
         requests::CASES,
         limits::CASES,

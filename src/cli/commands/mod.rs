@@ -44,6 +44,7 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, Failed> {
         Command::Port(port) => ports::port(&session, port),
         Command::Ps(ps) => look::ps(&session, ps),
         Command::Inspect(inspect) => look::inspect(&session, inspect),
+        Command::Events(events) => look::events(&session, events),
         Command::Doctor(doctor) => look::doctor(doctor),
         Command::ProbeNamespaces => match doctor::probe_namespaces() {
             Ok(Ok(())) => Ok(ExitCode::SUCCESS),

@@ -43,6 +43,22 @@ pub(in crate::cli) struct Column {
     pub(in crate::cli) shown: bool,
 }
 
+impl Column {
+    /// One of the table.
+    pub(in crate::cli) const fn shown(key: &'static str, head: &'static str) -> Self {
+        Self { key, head, shown: true }
+    }
+
+    /// One for templates and JSON alone.
+    pub(in crate::cli) const fn hidden(key: &'static str, head: &'static str) -> Self {
+        Self {
+            key,
+            head,
+            shown: false,
+        }
+    }
+}
+
 impl FromStr for Format {
     type Err = TemplateError;
 

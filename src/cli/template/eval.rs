@@ -190,7 +190,8 @@ fn descend(value: Value, operand: &Operand) -> Result<Value, Fault> {
     }
 }
 
-/// Follows the fields. A key that is missing is an error, as it is in Docker, so that a typing error cannot pass for a value.
+/// Follows the fields. One that is missing is an error, as it is in Docker, so that a typing error cannot pass for a value;
+/// but a small first letter is none of a Go field, only of a key in a map, where Go finds nothing without a complaint.
 fn path<'v>(start: &'v Value, operand: &Operand) -> Result<&'v Value, Fault> {
     let mut value = start;
     for field in &operand.fields {
@@ -200,11 +201,22 @@ fn path<'v>(start: &'v Value, operand: &Operand) -> Result<&'v Value, Fault> {
                 format!("no field {field} in {}", functions::kind(value)),
             ));
         };
-        value = map
-            .get(field)
-            .ok_or_else(|| Fault::new(operand.at, missing(field, map)))?;
+        value = match member(map, field) {
+            Some(value) => value,
+            None if field.starts_with(char::is_lowercase) => &Value::Null,
+            None => return Err(Fault::new(operand.at, missing(field, map))),
+        };
     }
     Ok(value)
+}
+
+/// A field by its name in Go, where it begins with a capital, or by its name in JSON, where it may not.
+fn member<'v>(map: &'v Map<String, Value>, field: &str) -> Option<&'v Value> {
+    let is_same = |key: &str| key.starts_with(char::is_lowercase) && key.eq_ignore_ascii_case(field);
+    map.get(field).or_else(|| {
+        let go = field.starts_with(char::is_uppercase);
+        map.iter().find(|(key, _)| go && is_same(key)).map(|(_, value)| value)
+    })
 }
 
 fn missing(field: &str, map: &Map<String, Value>) -> String {
