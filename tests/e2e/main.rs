@@ -27,6 +27,7 @@ mod verdict;
 mod attach;
 mod bulk;
 mod changes;
+mod classic;
 mod containers;
 mod dns;
 mod endings;
@@ -85,6 +86,7 @@ fn all() -> Vec<Case> {
         scale::CASES,
         ground::CASES,
         tour::CASES,
+        classic::CASES,
         inbound::CASES,
         outbound::CASES,
         names::CASES,
