@@ -105,9 +105,21 @@ pub enum Command {
     Doctor(Doctor),
     /// Play the whole tour with two containers, checking each step; leaves nothing behind
     Demo,
+    /// Print what a shell reads to complete our words
+    Completions(Completions),
+    /// Print the man page: gangplank man | man -l -
+    Man,
     /// Make the namespaces that a network needs, say what failed, and end; `doctor` runs it.
     #[command(hide = true)]
     ProbeNamespaces,
+}
+
+/// `completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }
 
 /// Why there is no command to run.
