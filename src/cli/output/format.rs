@@ -97,7 +97,7 @@ pub(in crate::cli) fn list(format: &Format, columns: &[Column], rows: &[Value]) 
                 .iter()
                 .map(|column| (column.key.to_owned(), column.head.into()))
                 .collect();
-            let lines = template.render(&heads.into())? + "\n" + &each(template, rows)?;
+            let lines = template.render_head(&heads.into())? + "\n" + &each(template, rows)?;
             let cells = |line: &str| line.split('\t').map(str::to_owned).collect();
             Ok(table::align(&lines.lines().map(cells).collect::<Vec<_>>()))
         }
@@ -193,6 +193,10 @@ mod tests {
         assert_eq!(
             shown_as(r"table {{.Secret}}\t{{.Name}}"),
             "SECRET    NAME\nx         web\ny         a-long-name\n"
+        );
+        assert_eq!(
+            shown_as(r#"table {{upper .Secret}}\t{{truncate .Name 3}}\t{{json .Secret}}"#),
+            "SECRET    NAME      SECRET\nX         web       \"x\"\nY         a-l       \"y\"\n"
         );
     }
 
