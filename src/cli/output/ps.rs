@@ -82,8 +82,8 @@ fn row(container: &ContainerSummary, view: &PsView, network: &str, now: u64) -> 
         "CreatedAt": timestamp::spelled(state.created_at),
         "RunningFor": ago(state.created_at, now),
         "Networks": network,
-        // There are none here; templates for `docker ps` ask for them.
-        "Image": "",
+        // There are none here; templates for `docker ps` ask for them, and Docker says so where an image is gone.
+        "Image": "<no image>",
         "Labels": "",
         "Mounts": "",
     })
