@@ -41,7 +41,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// It went away in the middle of its answer.
-    #[error("the network's helper went away before it answered: {0}")]
+    #[error("the network's helper went away in the middle of its answer: {0}")]
     Broken(hyper::Error),
     /// The helper said no.
     #[error("{message}")]

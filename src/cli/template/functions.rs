@@ -1,6 +1,7 @@
 //! Go's built-in functions, and Docker's.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use serde_json::{Number, Value};
 
@@ -208,13 +209,22 @@ fn byte(text: &str, number: &Number) -> Result<Value, String> {
 
 /// `slice item from to`, of a list or of the bytes of a string.
 fn slice(item: &Value, bounds: &[Value]) -> Result<Value, String> {
-    let length = match item {
-        Value::Array(list) => list.len(),
-        Value::String(text) => text.len(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-            return Err(format!("{} cannot be sliced", kind(item)));
+    match item {
+        Value::Array(list) => {
+            let part = list.get(range(bounds, list.len())?).unwrap_or_default();
+            Ok(part.to_vec().into())
         }
-    };
+        Value::String(text) => {
+            let part = text.as_bytes().get(range(bounds, text.len())?).unwrap_or_default();
+            Ok(String::from_utf8_lossy(part).into())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            Err(format!("{} cannot be sliced", kind(item)))
+        }
+    }
+}
+
+fn range(bounds: &[Value], length: usize) -> Result<Range<usize>, String> {
     let bound = |place: usize, default: usize| match bounds.get(place) {
         None => Ok(default),
         Some(bound) => bound
@@ -227,18 +237,7 @@ fn slice(item: &Value, bounds: &[Value]) -> Result<Value, String> {
     if from > to {
         return Err(format!("it begins at {from} and ends at {to}"));
     }
-    match item {
-        Value::String(text) => {
-            let bytes = text.as_bytes().get(from..to).unwrap_or_default();
-            Ok(String::from_utf8_lossy(bytes).into_owned().into())
-        }
-        _ => Ok(item
-            .as_array()
-            .and_then(|list| list.get(from..to))
-            .unwrap_or_default()
-            .to_vec()
-            .into()),
-    }
+    Ok(from..to)
 }
 
 fn length(value: &Value) -> Result<Value, String> {

@@ -34,10 +34,12 @@ pub(super) fn inner(value: &Value) -> String {
 /// A part of another value. Where Docker's documents have nothing or an empty object inside, Go has an empty list and a
 /// `struct{}`: the bindings of a port that is only exposed, and the value of an exposed port.
 fn part(value: &Value) -> String {
-    match value {
-        Value::Null => "[]".to_owned(),
-        Value::Object(map) if map.is_empty() => "{}".to_owned(),
-        _ => inner(value),
+    if value.is_null() {
+        "[]".to_owned()
+    } else if value.as_object().is_some_and(Map::is_empty) {
+        "{}".to_owned()
+    } else {
+        inner(value)
     }
 }
 
