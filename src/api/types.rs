@@ -183,6 +183,8 @@ pub struct ContainerSummary {
     pub name: String,
     /// The command, empty for an attached namespace.
     pub cmd: Vec<String>,
+    /// When it was created, in nanoseconds since the epoch: two of one second have an order.
+    pub created: u64,
     /// How it is.
     pub state: State,
     /// Its address, `None` once it has gone.

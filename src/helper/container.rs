@@ -35,6 +35,8 @@ pub(super) struct Container {
     /// Its interface, as long as it runs.
     pub(super) link: Option<Link>,
     pub(super) state: State,
+    /// Nanoseconds since the epoch at which it was created.
+    pub(super) created: u64,
     /// The exit code, once there is one; whoever waits looks here.
     pub(super) ended: watch::Sender<Option<i32>>,
 }
@@ -94,11 +96,12 @@ impl Published {
 impl Container {
     /// A reserved container without ports.
     pub(super) fn new(id: String, name: String, hostname: String, wish: CreateContainer, lease: Lease) -> Self {
+        let created = clock::wall_nanos();
         let state = State {
             status: Status::Created,
             pid: 0,
             exit_code: 0,
-            created_at: clock::wall_seconds(),
+            created_at: created / 1_000_000_000,
             started_at: 0,
             finished_at: 0,
         };
@@ -114,6 +117,7 @@ impl Container {
             starting: false,
             link: None,
             state,
+            created,
             ended,
         }
     }
@@ -167,6 +171,7 @@ impl Container {
             id: self.id.clone(),
             name: self.name.clone(),
             cmd: self.wish.cmd.clone(),
+            created: self.created,
             state: self.state.clone(),
             ip: self.lease.as_ref().map(|lease| lease.address),
             ports: self.ports(),

@@ -47,6 +47,11 @@ impl Failure {
         }
     }
 
+    /// Whether somebody else has what was wanted.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+    }
+
     /// The network is about to end; another helper may do it.
     pub(super) fn ending() -> Self {
         Self {

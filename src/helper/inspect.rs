@@ -5,18 +5,25 @@ use std::net::Ipv6Addr;
 
 use super::container::{Container, Link};
 use super::supervisor::Supervisor;
-use crate::api::inspect::{Config, Endpoint, Exposed, HostConfig, Inspect, NetworkSettings, PortBinding, ports};
+use crate::api::inspect::{
+    Config, Endpoint, Exposed, HostConfig, Inspect, NetworkEndpoint, NetworkSettings, PortBinding, ports,
+};
 use crate::api::timestamp;
 use crate::network::mac;
+use crate::network::name::short_id;
 use crate::network::ports::PortSpec;
 
 /// Everything that `inspect` shows.
 pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspect {
     let wish = &container.wish;
     let endpoint = endpoint(supervisor, container);
+    let mut names = vec![container.name.clone(), short_id(&container.id).to_owned()];
+    names.dedup();
     Inspect {
         id: container.id.clone(),
-        created: timestamp::rfc3339(container.state.created_at),
+        created: timestamp::rfc3339_nanos(container.created),
+        path: wish.cmd.first().cloned().unwrap_or_default(),
+        args: wish.cmd.iter().skip(1).cloned().collect(),
         name: Inspect::name_of(&container.name),
         state: (&container.state).into(),
         log_path: supervisor.place.container_log(&container.id).display().to_string(),
@@ -32,6 +39,7 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
                 .unwrap_or_default(),
         },
         host_config: HostConfig {
+            network_mode: supervisor.name.clone(),
             links: None,
             port_bindings: wanted(&wish.publish),
             publish_all_ports: wish.publish_all,
@@ -46,8 +54,17 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
                 .map(|Link { sandbox, .. }| sandbox.clone())
                 .unwrap_or_default(),
             ports: ports(&container.ports()),
+            port_mapping: None,
             endpoint: endpoint.clone(),
-            networks: BTreeMap::from([(supervisor.name.clone(), endpoint)]),
+            networks: BTreeMap::from([(
+                supervisor.name.clone(),
+                NetworkEndpoint {
+                    aliases: names.clone(),
+                    network_id: supervisor.name.clone(),
+                    endpoint,
+                    dns_names: names,
+                },
+            )]),
         },
     }
 }

@@ -11,6 +11,8 @@ use super::failure::Failure;
 use super::plug::Plugged;
 use super::ports;
 use super::supervisor::{State, Supervisor};
+use super::tell;
+use crate::api::events::Event;
 use crate::api::types::{CreateContainer, Created, StartContainer, Status};
 use crate::netns::Watch;
 use crate::network::hosts::{self, AddHost};
@@ -24,7 +26,10 @@ use crate::sys::{clock, random};
 impl Supervisor {
     /// Reserves name and addresses and binds the ports of a container to be.
     pub(super) async fn create(self: &Arc<Self>, wish: CreateContainer) -> Result<Created, Failure> {
+        let refused =
+            Event::network("conflict", &self.name).with("container", wish.name.as_deref().unwrap_or_default());
         let created = self.reserve(wish).await;
+        self.tell_refused(refused, &created);
         if created.is_err() {
             // The network may have been started for this container alone.
             self.end_if_idle(&*self.lock().await);
@@ -63,6 +68,7 @@ impl Supervisor {
             state.pool.release(lease.address);
             return Err(failure);
         }
+        self.tell(tell::of("create", &container));
         state.containers.insert(id.clone(), container);
         self.tell_names(&state);
         drop(state);
@@ -137,6 +143,7 @@ impl Supervisor {
     fn begin(self: &Arc<Self>, container: &mut Container, plugged: Plugged, lease: &Lease, pid: Option<i32>) {
         // Before its ports, whose clients may be waiting.
         let attachments = attachments(lease);
+        self.tell_begun(container, &plugged.port);
         for attachment in &attachments {
             self.command(Command::Attach(*attachment));
         }

@@ -10,6 +10,7 @@ use super::driver::{Command, Destination};
 use super::failure::Failure;
 use super::lifecycle::{find, parse};
 use super::supervisor::{State, Supervisor};
+use super::tell;
 use crate::api::types::{PortMapping, Status};
 use crate::network::pool::Lease;
 use crate::network::ports::PortSpec;
@@ -39,7 +40,9 @@ impl Supervisor {
                 .iter_mut()
                 .for_each(|published| open(self, published, &lease));
         }
-        let ports = container.published[before..].iter().map(Published::mapping).collect();
+        let ports: Vec<_> = container.published[before..].iter().map(Published::mapping).collect();
+        self.tell_ports("publish", &container, &ports);
+        self.tell_refused(tell::of("conflict", &container), &bound);
         state.containers.insert(id, container);
         bound.map(|()| ports)
     }
@@ -70,6 +73,8 @@ impl Supervisor {
             .published
             .extract_if(.., |published| parsed.iter().any(|spec| matches(published, spec)))
             .collect();
+        let ports: Vec<_> = gone.iter().map(Published::mapping).collect();
+        self.tell_ports("unpublish", container, &ports);
         drop(state);
         let bindings = self.close_ports(gone).await;
         let mut state = self.lock().await;

@@ -78,12 +78,7 @@ impl Supervisor {
             .values()
             .filter(|container| all || container.state.status == Status::Running);
         let mut lines: Vec<ContainerSummary> = listed.map(|container| container.summary()).collect();
-        lines.sort_by(|a, b| {
-            b.state
-                .created_at
-                .cmp(&a.state.created_at)
-                .then_with(|| a.name.cmp(&b.name))
-        });
+        lines.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.name.cmp(&b.name)));
         lines
     }
 

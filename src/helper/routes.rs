@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::stream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 use super::supervisor::Supervisor;
+use crate::api::events::EventQuery;
 use crate::api::inspect::Inspect;
 use crate::api::types::{
     Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, PortMapping, PortSpecs, StartContainer,
@@ -24,6 +28,7 @@ pub(super) fn router(supervisor: Arc<Supervisor>) -> Router {
         .route("/network/down", post(down))
         .route("/network/keep", post(keep))
         .route("/bridge", get(bridge))
+        .route("/events", get(events))
         .route("/containers", get(containers).post(create))
         .route("/containers/{name}", get(inspect))
         .route("/containers/{name}/start", post(start))
@@ -85,6 +90,23 @@ async fn down(State(supervisor): Shared, Body(Force { force }): Body<Force>) -> 
 
 async fn bridge(State(supervisor): Shared) -> Answer<Bridge> {
     supervisor.bridge().await.map(Json)
+}
+
+/// A JSON object a line, as things happen; a reader that goes away ends it.
+async fn events(State(supervisor): Shared, Query(query): Query<EventQuery>) -> Response {
+    let lines = stream::unfold(supervisor.events.subscribe(query), |mut subscription| async {
+        let event = subscription.next().await?;
+        let line = serde_json::to_vec(&*event).map(|mut line| {
+            line.push(b'\n');
+            line
+        });
+        Some((line, subscription))
+    });
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        axum::body::Body::from_stream(lines),
+    )
+        .into_response()
 }
 
 async fn containers(State(supervisor): Shared, Query(Which { all }): Query<Which>) -> Answer<Vec<ContainerSummary>> {

@@ -1,12 +1,15 @@
 //! The network's subnets: chosen or checked, and written down while no other network of this user does the same.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
+use super::events::Events;
 use super::place::{Place, Root};
 use super::state::{self, Lock, Saved};
 use super::supervisor::StartError;
+use crate::api::events::Event;
 use crate::api::types::NetworkOptions;
 use crate::host::listen::has_ipv6;
 use crate::netns::NewRoutes;
@@ -52,8 +55,8 @@ impl Subnets {
         IpNetwork::new(address, prefix).ok()
     }
 
-    /// Warns of routes that the host gets and that lead here.
-    pub(super) async fn mind_routes(self) {
+    /// Warns of routes that the host gets and that lead here, in the log and by an event.
+    pub(super) async fn mind_routes(self, events: Arc<Events>) {
         let mut routes = match NewRoutes::listen() {
             Ok(routes) => routes,
             Err(error) => return tracing::warn!(%error, "new routes of the host are not heard of"),
@@ -66,6 +69,7 @@ impl Subnets {
                 .filter_map(|ours| subnet::covered(*ours, &route))
             {
                 tracing::warn!("{warning}");
+                events.publish(Event::network("conflict", events.network()).with("reason", warning));
             }
         }
     }

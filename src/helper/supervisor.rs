@@ -19,9 +19,11 @@ use tokio::task::JoinSet;
 
 use super::container::Container;
 use super::driver::{self, Command, DriverHandle, Event};
+use super::events::Events;
 use super::failure::Failure;
 use super::place::{Place, Root};
 use super::subnets::{self, Claim, Subnets};
+use crate::api::events::Event as Happening;
 use crate::api::types::{NetworkOptions, Status};
 use crate::host::resolver::{Resolver, ResolverConfig, Source, follow_search};
 use crate::netns::{
@@ -51,6 +53,8 @@ pub struct Supervisor {
     pub(super) agent: Arc<Agent>,
     pub(super) driver: std::sync::Mutex<DriverHandle>,
     pub(super) resolver: Resolver,
+    /// What has happened; see [`Supervisor::tell`].
+    pub(super) events: Arc<Events>,
     state: Mutex<State>,
     /// Why the network ends, once it does.
     ending: watch::Sender<Option<&'static str>>,
@@ -161,6 +165,7 @@ impl Supervisor {
             agent: Arc::new(agent),
             driver: std::sync::Mutex::new(driver),
             resolver,
+            events: Arc::new(Events::new(network)),
             state: Mutex::new(State {
                 containers: BTreeMap::new(),
                 pool,
@@ -170,9 +175,13 @@ impl Supervisor {
             }),
             ending: watch::channel(None).0,
         });
+        supervisor.tell(Happening::network("up", network).with("subnet", supervisor.subnets.v4));
+        for warning in &choice.warnings {
+            supervisor.tell(Happening::network("conflict", network).with("reason", warning));
+        }
         tokio::spawn(hear(Arc::clone(&supervisor), receiver));
         tokio::spawn(guard(Arc::clone(&supervisor)));
-        tokio::spawn(supervisor.subnets.mind_routes());
+        tokio::spawn(supervisor.subnets.mind_routes(Arc::clone(&supervisor.events)));
         tokio::spawn(hand_on_search(Arc::clone(&supervisor)));
         tokio::spawn(await_first_container(Arc::clone(&supervisor)));
         Ok(supervisor)
@@ -208,6 +217,9 @@ impl Supervisor {
         if let Ok(Err(error)) = ended {
             tracing::warn!(%error, "the agent did not end by itself");
         }
+        let reason = self.ending.borrow().unwrap_or_default();
+        self.tell(Happening::network("down", &self.name).with("reason", reason));
+        self.events.close();
     }
 
     /// Asks the network to end, unless containers are attached and nobody insists.

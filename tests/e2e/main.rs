@@ -28,11 +28,13 @@ mod attach;
 mod bulk;
 mod chain;
 mod changes;
+mod classic;
 mod containers;
 mod dhcp;
 mod dns;
 mod endings;
 mod errors;
+mod events;
 mod faults;
 mod fragments;
 mod handling;
@@ -87,6 +89,7 @@ fn all() -> Vec<Case> {
         scale::CASES,
         ground::CASES,
         tour::CASES,
+        classic::CASES,
         inbound::CASES,
         outbound::CASES,
         names::CASES,
@@ -105,6 +108,7 @@ fn all() -> Vec<Case> {
         fragments::CASES,
         handling::CASES,
         looking::CASES,
+        events::CASES,
         refusals::CASES,
         requests::CASES,
         limits::CASES,

@@ -863,5 +863,41 @@ def refusing(call, value, command, index=1):
     os.execv(command[0], command)
 
 
+# The helper's API
+
+def events_unread(path):
+    """Asks for events and reads nothing of them until SIGUSR1, then says all there are."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    sock.sendall(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += sock.recv(1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    say("ready")
+    signal.sigwait([signal.SIGUSR1])
+    while data := sock.recv(65536):
+        sys.stdout.write(data.decode())
+
+
+def publish_often(path, name, count):
+    """Publishes and unpublishes a port so many times, over one connection."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    answers = sock.makefile("rb")
+    body = b'{"specs":["8081:81"]}'
+    for number in range(int(count)):
+        what = "unpublish" if number % 2 else "publish"
+        sock.sendall(f"POST /containers/{name}/{what} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                     f"content-length: {len(body)}\r\n\r\n".encode() + body)
+        status, length = answers.readline(), 0
+        while (line := answers.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        text = answers.read(length)
+        if b" 200 " not in status:
+            sys.exit(f"{what}: {status} {text}")
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

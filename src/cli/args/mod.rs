@@ -5,7 +5,9 @@
 //! the commands. Help, errors and hints come from the same table, so the words here are Docker's wherever it has them.
 
 mod container;
+mod events;
 mod look;
+mod moment;
 mod network;
 mod ports;
 
@@ -18,7 +20,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::network::name::{self, NameError};
 
 pub use container::{Attach, Attachment, Detach, Exec, Fingers, Logs, Remove, Run, Stop, Wait};
+pub use events::Events;
 pub use look::{Doctor, Inspect, NetworkInspect, NetworkList, Ps, Show};
+pub use moment::{Moment, MomentError};
 pub use network::{Create, Down, NetworkCommand, NetworkRemove, Settings, Up, Uplink};
 pub use ports::{Port, Publish, Unpublish};
 
@@ -95,13 +99,27 @@ pub enum Command {
     Ps(Ps),
     /// Show containers in full
     Inspect(Inspect),
+    /// Tell what happens in the network, as it happens
+    Events(Events),
     /// Say what this machine allows and forbids, and the line that would change it
     Doctor(Doctor),
     /// Play the whole tour with two containers, checking each step; leaves nothing behind
     Demo,
+    /// Print what a shell reads to complete our words
+    Completions(Completions),
+    /// Print the man page: gangplank man | man -l -
+    Man,
     /// Make the namespaces that a network needs, say what failed, and end; `doctor` runs it.
     #[command(hide = true)]
     ProbeNamespaces,
+}
+
+/// `completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }
 
 /// Why there is no command to run.
