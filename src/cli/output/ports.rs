@@ -4,6 +4,7 @@
 //! written as ranges, ports published on another number follow one by one.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
@@ -118,11 +119,9 @@ impl<'m> Run<'m> {
         }
     }
 
-    /// Whether `next` lengthens this run.
+    /// Whether `next`, of the same kind, lengthens this run.
     fn takes(&mut self, next: &Self) -> bool {
-        let follows = self.address == next.address
-            && self.protocol == next.protocol
-            && self.last.checked_add(1) == Some(next.first);
+        let follows = self.last.checked_add(1) == Some(next.first);
         if follows {
             self.last = next.last;
         }
@@ -151,9 +150,14 @@ impl std::fmt::Display for Run<'_> {
 /// In the order of their first ports; of those with one first port IPv4 before IPv6, and the exposed first of all.
 fn runs<'m>(sorted: &[&'m PortMapping]) -> Vec<Run<'m>> {
     let mut runs: Vec<Run<'m>> = Vec::new();
+    // The latest of each kind: the mappings come in order, so that no earlier one can grow.
+    let mut latest: BTreeMap<_, usize> = BTreeMap::new();
     for mapping in sorted {
         let next = Run::of(mapping);
-        if !runs.iter_mut().any(|run| run.takes(&next)) {
+        let kind = (next.address, next.protocol);
+        let grown = latest.get(&kind).and_then(|at| runs.get_mut(*at));
+        if !grown.is_some_and(|run| run.takes(&next)) {
+            latest.insert(kind, runs.len());
             runs.push(next);
         }
     }
@@ -235,6 +239,10 @@ mod tests {
                 "127.0.0.1:90->90/udp, 443/tcp, 0.0.0.0:49153->80/tcp",
             ),
             (vec!["65535/tcp", "1/tcp"], "1/tcp, 65535/tcp"),
+            (
+                vec!["127.9.8.7:80->80/tcp", "127.9.8.7:81->81/tcp", "81/udp", "82/udp"],
+                "127.9.8.7:80-81->80-81/tcp, 81-82/udp",
+            ),
         ] {
             assert_eq!(column(&mappings(&given)), expected);
         }
