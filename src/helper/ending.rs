@@ -122,16 +122,18 @@ impl Supervisor {
         let Held {
             link,
             lease,
+            loopback,
             published,
             stays,
         } = held;
-        let bindings = self.close_ports(published).await;
+        let closed = self.close_ports(published).await;
         if let Some(link) = link {
             self.unlink(link).await;
         }
         let mut state = self.lock().await;
-        for binding in bindings {
-            state.publications.remove(binding);
+        state.books.forget(&closed);
+        if let Some(address) = loopback {
+            state.loopback.release(address);
         }
         if let Some(lease) = lease {
             state.pool.release(lease.address);

@@ -124,6 +124,8 @@ impl Settings {
             subnet6: self.subnet6.unwrap_or(default.subnet6),
             icc: self.icc.unwrap_or(default.icc),
             mtu: self.mtu.unwrap_or(default.mtu),
+            host_binding: default.host_binding,
+            bridge: default.bridge,
             host_access: self.host_access.clone().unwrap_or(default.host_access),
             dns: self.dns.clone(),
             uplink: self.uplink.map_or(default.uplink, Uplink::word),

@@ -1,17 +1,24 @@
 //! The words of `-p` and `--expose`: what was typed, as values.
 //!
 //! ```text
-//! SPEC   = [HOSTIP:][HOSTPORT]:CONTAINERPORT[/tcp|/udp] | CONTAINERPORT[/PROTO] | HOSTIP::CONTAINERPORT
-//! EXPOSE = PORT[/tcp|/udp]
+//! SPEC   = [HOSTIP:][HOSTPORTS]:CONTAINERPORTS[/tcp|/udp] | CONTAINERPORTS[/PROTO] | HOSTIP::CONTAINERPORTS
+//! EXPOSE = CONTAINERPORTS[/tcp|/udp]
+//! PORTS  = PORT | PORT-PORT
 //! ```
 //!
 //! As with Docker an omitted host address means every address of both families, an omitted host port (or 0) one that is
-//! chosen; an IPv6 address stands in brackets. What is written with `Display` reads back as the same value. Whether a
-//! port is free is not known here: that is [`super::publications`], and in the end the bind.
+//! chosen; an IPv6 address stands in brackets. Ranges are of one length on both sides, or else one container port takes
+//! the first of the host's that is free. What is written with `Display` reads back as the same value.
+//!
+//! A SPEC is kept as it was said, however many ports it names; [`PortSpec::mappings`] are the single ports. Whether one
+//! is free is not known here: that is [`super::publications`], and in the end the bind.
+
+mod parse;
 
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
+
+pub use parse::SpecError;
 
 /// What a port speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,114 +38,248 @@ pub struct ContainerPort {
     pub protocol: Protocol,
 }
 
-/// A port to publish: one `-p`.
+/// Ports that follow each other, at least one: `8000-8010`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+/// Ports of a container: one `--expose`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerPorts {
+    /// Their numbers.
+    pub ports: PortRange,
+    /// What they speak.
+    pub protocol: Protocol,
+}
+
+/// Ports to publish: one `-p`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortSpec {
-    /// The host address; `None`: all, of both families, with one number.
+    /// The host address, if one was said.
     pub address: Option<IpAddr>,
-    /// The host port; `None`: one that is chosen.
-    pub host_port: Option<u16>,
+    /// The host ports, as many as of the container or one of them; `None`: what is chosen.
+    pub host_ports: Option<PortRange>,
+    /// The ports in the container.
+    pub container: ContainerPorts,
+}
+
+/// One port to publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapping {
+    /// The host's number.
+    pub number: Number,
     /// The port in the container.
     pub container: ContainerPort,
+    /// The host's addresses.
+    pub reach: Reach,
 }
 
-/// Why a text is no port or SPEC.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{spec}': {problem}")]
-pub struct SpecError {
-    spec: String,
-    problem: Problem,
+/// Which number of the host a port is published on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Number {
+    /// This one.
+    Exactly(u16),
+    /// The first of these that is free.
+    FirstFree(PortRange),
+    /// One that is chosen.
+    Automatic,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Problem {
-    #[error("no container port; write [[HOSTIP:]HOSTPORT:]CONTAINERPORT[/PROTO]")]
-    NoPort,
-    #[error("'{0}' is no port number, which is 1 to 65535")]
-    Port(String),
-    #[error("a container port is 1 to 65535, never 0")]
-    ContainerPortZero,
-    #[error("a range of ports is not supported: give each port its own -p")]
-    Range,
-    #[error("sctp is not supported: only tcp and udp")]
-    Sctp,
-    #[error("'{0}' is no protocol: write tcp or udp")]
-    Protocol(String),
-    #[error("'{0}' is no address of the host; a name is not looked up")]
-    Address(String),
-    #[error("an IPv6 address stands in brackets, like [::1]:8080:80")]
-    Brackets,
-    #[error("the bracket is never closed")]
-    OpenBracket,
-    #[error("too many parts; write [[HOSTIP:]HOSTPORT:]CONTAINERPORT[/PROTO]")]
-    TooManyParts,
+/// The addresses of the host that a port is published on, all with one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// All, of both families.
+    Every,
+    /// This one, or all of its family if it is the wildcard.
+    At(IpAddr),
+}
+
+/// Where ports are published whose SPEC names no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// There.
+    At(Reach),
+    /// At an address that no other container has, so that a port needs no other number than its own.
+    Own(Ipv4Addr),
+}
+
+/// `--host-ip`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostIp {
+    /// An address of the container's own.
+    Auto,
+    /// This one.
+    At(IpAddr),
+}
+
+impl PortRange {
+    /// From `first` to `last`, both included; `None` if there is nothing between them.
+    pub fn new(first: u16, last: u16) -> Option<Self> {
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// One port.
+    pub fn one(port: u16) -> Self {
+        Self {
+            first: port,
+            last: port,
+        }
+    }
+
+    /// The first.
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The last.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
+    /// Whether it is no more than one port.
+    pub fn is_one(self) -> bool {
+        self.first == self.last
+    }
+
+    /// Whether `port` is in it.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
+    /// How many there are besides the first.
+    fn span(self) -> u16 {
+        self.last - self.first
+    }
+}
+
+impl ContainerPorts {
+    /// Whether `port` is one of them.
+    pub fn contains(self, port: ContainerPort) -> bool {
+        self.protocol == port.protocol && self.ports.contains(port.port)
+    }
+
+    /// Each of them.
+    pub fn each(self) -> impl Iterator<Item = ContainerPort> + use<> {
+        let Self { ports, protocol } = self;
+        (ports.first..=ports.last).map(move |port| ContainerPort { port, protocol })
+    }
 }
 
 impl PortSpec {
-    /// What to bind, all with one number.
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        match self.address {
-            Some(address) => vec![address],
-            None => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-        }
-    }
-
-    /// What `-P` makes of an exposed port.
-    pub fn automatic(container: ContainerPort) -> Self {
-        Self {
-            address: None,
-            host_port: None,
+    /// The single ports, as many as the container's; `front` is where they are published if no address was said.
+    pub fn mappings(self, front: Front) -> impl Iterator<Item = Mapping> + use<> {
+        let (reach, own) = match (self.address, front) {
+            (Some(address), _) => (Reach::At(address), false),
+            (None, Front::At(reach)) => (reach, false),
+            (None, Front::Own(address)) => (Reach::At(address.into()), true),
+        };
+        let number = move |container: u16| match self.host_ports {
+            Some(host) if host.is_one() || !self.container.ports.is_one() => {
+                Number::Exactly(host.first + (container - self.container.ports.first))
+            }
+            Some(host) => Number::FirstFree(host),
+            None if own => Number::Exactly(container),
+            None => Number::Automatic,
+        };
+        self.container.each().map(move |container| Mapping {
+            number: number(container.port),
             container,
+            reach,
+        })
+    }
+
+    /// Whether a port that is published so was meant, where nothing said means any.
+    pub fn names(&self, container: ContainerPort, reach: Reach, port: u16) -> bool {
+        let address = self.address.is_none_or(|address| reach == Reach::At(address));
+        let here = self.container.contains(container);
+        let number = |host: PortRange| {
+            let single = self.container.ports.is_one();
+            let offset = container.port.wrapping_sub(self.container.ports.first);
+            host.contains(port) && (single || port - host.first == offset)
+        };
+        address && here && self.host_ports.is_none_or(number)
+    }
+}
+
+impl Mapping {
+    /// Its place among others that want numbers at once: whose number can be had in one way only comes first, then, as
+    /// with Docker, the lower port of the container.
+    pub fn order(&self) -> (u8, ContainerPort, Number) {
+        let kind = match self.number {
+            Number::Exactly(_) => 0,
+            Number::FirstFree(_) => 1,
+            Number::Automatic => 2,
+        };
+        (kind, self.container, self.number)
+    }
+}
+
+impl Reach {
+    /// What is bound.
+    pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        let (first, second) = match self {
+            Self::Every => (Ipv4Addr::UNSPECIFIED.into(), Some(Ipv6Addr::UNSPECIFIED.into())),
+            Self::At(address) => (address, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+impl Front {
+    /// What `-P` makes of an exposed port.
+    pub fn mapping(self, container: ContainerPort) -> Mapping {
+        let (number, reach) = match self {
+            Self::At(reach) => (Number::Automatic, reach),
+            Self::Own(address) => (Number::Exactly(container.port), Reach::At(address.into())),
+        };
+        Mapping {
+            number,
+            container,
+            reach,
         }
-    }
-}
-
-impl FromStr for PortSpec {
-    type Err = SpecError;
-
-    fn from_str(spec: &str) -> Result<Self, SpecError> {
-        parse_spec(spec).map_err(|problem| SpecError {
-            spec: spec.to_owned(),
-            problem,
-        })
-    }
-}
-
-impl FromStr for ContainerPort {
-    type Err = SpecError;
-
-    fn from_str(spec: &str) -> Result<Self, SpecError> {
-        parse_container_port(spec).map_err(|problem| SpecError {
-            spec: spec.to_owned(),
-            problem,
-        })
-    }
-}
-
-impl FromStr for Protocol {
-    type Err = SpecError;
-
-    fn from_str(text: &str) -> Result<Self, SpecError> {
-        parse_protocol(text).map_err(|problem| SpecError {
-            spec: text.to_owned(),
-            problem,
-        })
     }
 }
 
 impl Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.address, self.host_port) {
-            (Some(IpAddr::V4(address)), _) => write!(f, "{address}:")?,
-            (Some(IpAddr::V6(address)), _) => write!(f, "[{address}]:")?,
-            (None, _) => {}
+        match self.address {
+            Some(IpAddr::V4(address)) => write!(f, "{address}:")?,
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
+            None => {}
         }
-        match (self.address, self.host_port) {
-            (_, Some(port)) => write!(f, "{port}:")?,
+        match (self.address, self.host_ports) {
+            (_, Some(ports)) => write!(f, "{ports}:")?,
             (Some(_), None) => write!(f, ":")?,
             (None, None) => {}
         }
         write!(f, "{}", self.container)
+    }
+}
+
+impl Display for HostIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str(AUTO),
+            Self::At(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_one() {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+impl Display for ContainerPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ports, self.protocol)
     }
 }
 
@@ -157,109 +298,8 @@ impl Display for Protocol {
     }
 }
 
-fn parse_spec(spec: &str) -> Result<PortSpec, Problem> {
-    let (address, rest) = split_address(spec)?;
-    let (host_port, container) = match rest.split_once(':') {
-        Some((_, container)) if container.contains(':') => return Err(too_many(spec)),
-        Some((host_port, container)) => (host_port, container),
-        None if address.is_some() => return Err(Problem::NoPort),
-        None => ("", rest),
-    };
-    // The container's part first: it holds the protocol, and `8000-8010:80/sctp` has two faults.
-    let container = parse_container_port(container)?;
-    Ok(PortSpec {
-        address: address.map(parse_address).transpose()?.flatten(),
-        host_port: parse_host_port(host_port)?,
-        container,
-    })
-}
-
-/// Cuts off `HOSTIP:` or `[HOSTIP]:` where there is one.
-fn split_address(spec: &str) -> Result<(Option<&str>, &str), Problem> {
-    if let Some(bracketed) = spec.strip_prefix('[') {
-        let (address, rest) = bracketed.split_once(']').ok_or(Problem::OpenBracket)?;
-        let rest = rest.strip_prefix(':').ok_or(Problem::NoPort)?;
-        // `[10.0.0.1]` and `[]` are left to the parser of addresses, which wants a colon in brackets.
-        return if address.contains(':') {
-            Ok((Some(address), rest))
-        } else {
-            Err(Problem::Address(address.to_owned()))
-        };
-    }
-    match spec.matches(':').count() {
-        0 | 1 => Ok((None, spec)),
-        2 => Ok(spec
-            .split_once(':')
-            .map_or((None, spec), |(address, rest)| (Some(address), rest))),
-        _ => Err(too_many(spec)),
-    }
-}
-
-/// Many colons are most often an IPv6 address without brackets.
-fn too_many(spec: &str) -> Problem {
-    let is_v6 = |end: usize| {
-        spec.get(..end)
-            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
-    };
-    if spec.char_indices().any(|(at, c)| c == ':' && is_v6(at)) {
-        Problem::Brackets
-    } else {
-        Problem::TooManyParts
-    }
-}
-
-/// Nothing between the start and the first of two colons is no address, as with Docker.
-fn parse_address(text: &str) -> Result<Option<IpAddr>, Problem> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let address: IpAddr = text.parse().map_err(|_| Problem::Address(text.to_owned()))?;
-    Ok(Some(address.to_canonical()))
-}
-
-fn parse_host_port(text: &str) -> Result<Option<u16>, Problem> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(parse_port(text)?).filter(|port| *port != 0))
-}
-
-fn parse_container_port(text: &str) -> Result<ContainerPort, Problem> {
-    let (port, protocol) = match text.split_once('/') {
-        Some((port, protocol)) => (port, parse_protocol(protocol)?),
-        None => (text, Protocol::Tcp),
-    };
-    if port.is_empty() {
-        return Err(Problem::NoPort);
-    }
-    match parse_port(port)? {
-        0 => Err(Problem::ContainerPortZero),
-        port => Ok(ContainerPort { port, protocol }),
-    }
-}
-
-fn parse_port(text: &str) -> Result<u16, Problem> {
-    if let Some((first, last)) = text.split_once('-')
-        && [first, last].iter().all(|part| part.parse::<u16>().is_ok())
-    {
-        return Err(Problem::Range);
-    }
-    // `parse` alone would take `+80`.
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|_| digits)
-        .ok_or_else(|| Problem::Port(text.to_owned()))
-}
-
-fn parse_protocol(text: &str) -> Result<Protocol, Problem> {
-    match text.to_ascii_lowercase().as_str() {
-        "tcp" => Ok(Protocol::Tcp),
-        "udp" => Ok(Protocol::Udp),
-        "sctp" => Err(Problem::Sctp),
-        _ => Err(Problem::Protocol(text.to_owned())),
-    }
-}
+/// The word for [`HostIp::Auto`].
+const AUTO: &str = "auto";
 
 #[cfg(test)]
 mod tests {
@@ -318,7 +358,7 @@ mod tests {
             let parsed = spec(given);
             let expected = PortSpec {
                 address: address.map(|text| text.parse().unwrap()),
-                host_port,
+                host_ports: host_port.map(PortRange::one),
                 container: container.parse().unwrap(),
             };
             assert_eq!(parsed, expected, "{given}");
@@ -343,13 +383,34 @@ mod tests {
             ("-1:80", "'-1' is no port number, which is 1 to 65535".into()),
             ("8080:0", "a container port is 1 to 65535, never 0".into()),
             (
-                "8000-8010:80",
-                "a range of ports is not supported: give each port its own -p".into(),
+                "8000-8010:80-89",
+                "Invalid ranges specified for container and host Ports: 80-89 and 8000-8010; they must be of one \
+                 length, or the container's a single port"
+                    .into(),
             ),
             (
-                "80-90",
-                "a range of ports is not supported: give each port its own -p".into(),
+                "8000:80-89",
+                "Invalid ranges specified for container and host Ports: 80-89 and 8000; they must be of one length, or \
+                 the container's a single port"
+                    .into(),
             ),
+            (
+                "90-80",
+                "Invalid range specified for port: 90-80 ends before it begins".into(),
+            ),
+            ("0-80", "a container port is 1 to 65535, never 0".into()),
+            (
+                "0-80:0-80",
+                "a container port is 1 to 65535, never 0".into(),
+            ),
+            (
+                "0-1:80-81",
+                "a range of host ports begins with 1 at least; leave the host's ports out to have them chosen".into(),
+            ),
+            ("80-", "'' is no port number, which is 1 to 65535".into()),
+            ("80-90-100", "'90-100' is no port number, which is 1 to 65535".into()),
+            ("80-70000", "'70000' is no port number, which is 1 to 65535".into()),
+            ("8000-8010/tcp:80", "'8010/tcp' is no port number, which is 1 to 65535".into()),
             ("80/sctp", "sctp is not supported: only tcp and udp".into()),
             ("80/http", "'http' is no protocol: write tcp or udp".into()),
             ("80/", "'' is no protocol: write tcp or udp".into()),
@@ -378,21 +439,123 @@ mod tests {
     }
 
     #[test]
-    fn an_omitted_address_is_both_wildcards() {
-        let shown: Vec<_> = spec("80").addresses().iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["0.0.0.0", "::"]);
-        assert_eq!(spec("0.0.0.0::80").addresses().len(), 1);
+    fn ranges_read_and_write() {
+        for (given, shown) in [
+            ("8000-8010:80-90", "8000-8010:80-90/tcp"),
+            ("8000-8010:80", "8000-8010:80/tcp"),
+            ("80-90", "80-90/tcp"),
+            ("80-80:90-90/udp", "80:90/udp"),
+            ("127.0.0.1::80-90/udp", "127.0.0.1::80-90/udp"),
+            ("127.0.0.1:8000-8010:80-90", "127.0.0.1:8000-8010:80-90/tcp"),
+            ("[::1]:8000-8010:80-90/udp", "[::1]:8000-8010:80-90/udp"),
+            ("1-65535:1-65535", "1-65535:1-65535/tcp"),
+        ] {
+            assert_eq!(spec(given).to_string(), shown, "{given}");
+            assert_eq!(spec(shown), spec(given), "{shown} reads back");
+        }
+    }
+
+    /// Each as `ADDRESS NUMBER PORT`.
+    fn mappings(text: &str, front: Front) -> Vec<String> {
+        let shown = |mapping: Mapping| {
+            let addresses: Vec<_> = mapping.reach.addresses().map(|it| it.to_string()).collect();
+            let number = match mapping.number {
+                Number::Exactly(port) => port.to_string(),
+                Number::FirstFree(range) => format!("({range})"),
+                Number::Automatic => "any".into(),
+            };
+            format!("{} {number} {}", addresses.join("+"), mapping.container)
+        };
+        spec(text).mappings(front).map(shown).collect()
     }
 
     #[test]
-    fn expose_is_a_port_and_a_protocol() {
-        for (given, shown) in [("80", "80/tcp"), ("53/udp", "53/udp")] {
-            assert_eq!(given.parse::<ContainerPort>().unwrap().to_string(), shown);
+    fn a_spec_is_so_many_ports() {
+        let every = Front::At(Reach::Every);
+        for (given, expected) in [
+            ("80", vec!["0.0.0.0+:: any 80/tcp"]),
+            ("0.0.0.0::80", vec!["0.0.0.0 any 80/tcp"]),
+            ("8080:80", vec!["0.0.0.0+:: 8080 80/tcp"]),
+            ("80-81/udp", vec!["0.0.0.0+:: any 80/udp", "0.0.0.0+:: any 81/udp"]),
+            ("[::1]:65534-65535:1-2", vec!["::1 65534 1/tcp", "::1 65535 2/tcp"]),
+            ("8000-8010:80", vec!["0.0.0.0+:: (8000-8010) 80/tcp"]),
+        ] {
+            assert_eq!(mappings(given, every), expected, "{given}");
         }
-        for given in ["", "0", "8080:80", "80/tcp/udp", "70000"] {
-            let error = given.parse::<ContainerPort>().unwrap_err().to_string();
+        assert_eq!(spec("1-65535:1-65535").mappings(every).count(), 65_535);
+    }
+
+    #[test]
+    fn where_no_address_is_said_the_front_is_meant() {
+        let at = Front::At(Reach::At("127.0.0.1".parse().unwrap()));
+        assert_eq!(mappings("80", at), ["127.0.0.1 any 80/tcp"]);
+        assert_eq!(mappings("8080:80", at), ["127.0.0.1 8080 80/tcp"]);
+        assert_eq!(mappings("127.0.0.9:8080:80", at), ["127.0.0.9 8080 80/tcp"]);
+        let own = Front::Own(Ipv4Addr::new(127, 9, 8, 7));
+        assert_eq!(mappings("80-81", own), ["127.9.8.7 80 80/tcp", "127.9.8.7 81 81/tcp"]);
+        assert_eq!(mappings("8080:80", own), ["127.9.8.7 8080 80/tcp"]);
+        assert_eq!(mappings("8000-8001:80", own), ["127.9.8.7 (8000-8001) 80/tcp"]);
+        assert_eq!(mappings("127.0.0.1::80", own), ["127.0.0.1 any 80/tcp"]);
+        let exposed = "53/udp".parse().unwrap();
+        assert_eq!(at.mapping(exposed).number, Number::Automatic);
+        assert_eq!(own.mapping(exposed).number, Number::Exactly(53));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_named_as_it_was_published() {
+        let published = ("85/tcp".parse().unwrap(), Reach::Every, 8005);
+        for (given, named) in [
+            ("85", true),
+            ("80-90", true),
+            ("8005:85", true),
+            ("8000-8010:80-90", true),
+            ("8000-8010:85", true),
+            ("8001-8011:80-90", false),
+            ("8005:84", false),
+            ("85/udp", false),
+            ("86-90", false),
+            ("127.0.0.1:8005:85", false),
+            ("0.0.0.0:8005:85", false),
+        ] {
+            let (container, reach, port) = published;
+            assert_eq!(spec(given).names(container, reach, port), named, "{given}");
+        }
+        let local = Reach::At("127.0.0.1".parse().unwrap());
+        assert!(spec("127.0.0.1::85").names(published.0, local, 8005));
+        assert!(spec("8005:85").names(published.0, local, 8005));
+    }
+
+    #[test]
+    fn expose_is_ports_and_a_protocol() {
+        for (given, shown, count) in [
+            ("80", "80/tcp", 1),
+            ("53/udp", "53/udp", 1),
+            ("8000-8010/udp", "8000-8010/udp", 11),
+            ("65535-65535", "65535/tcp", 1),
+        ] {
+            let exposed: ContainerPorts = given.parse().unwrap();
+            assert_eq!((exposed.to_string().as_str(), exposed.each().count()), (shown, count));
+        }
+        for given in ["", "0", "8080:80", "80/tcp/udp", "70000", "90-80", "0-9"] {
+            let error = given.parse::<ContainerPorts>().unwrap_err().to_string();
             assert!(error.starts_with(&format!("'{given}': ")), "{error}");
         }
+        assert_eq!("53/udp".parse::<ContainerPort>().unwrap().to_string(), "53/udp");
+        assert_eq!(
+            "80-90".parse::<ContainerPort>().unwrap_err().to_string(),
+            "'80-90': one port is meant, not a range"
+        );
+    }
+
+    #[test]
+    fn a_host_ip_is_an_address_or_auto() {
+        for given in ["auto", "127.0.0.1", "::1"] {
+            assert_eq!(given.parse::<HostIp>().unwrap().to_string(), given);
+        }
+        assert_eq!("[::1]".parse(), Ok(HostIp::At(Ipv6Addr::LOCALHOST.into())));
+        assert_eq!("::ffff:1.2.3.4".parse(), Ok(HostIp::At([1, 2, 3, 4].into())));
+        let error = "lo".parse::<HostIp>().unwrap_err().to_string();
+        assert_eq!(error, "'lo': write auto or an address of the host");
     }
 
     #[test]
@@ -409,6 +572,9 @@ mod tests {
             "/",
             "-",
             "--",
+            "-80",
+            "80-:90-",
+            "é-é",
             &":".repeat(10_000),
         ] {
             assert!(given.parse::<PortSpec>().is_err(), "{given}");
