@@ -81,6 +81,9 @@ pub struct Attachment {
     /// number, exposed ones too
     #[arg(long, value_name = "auto|ADDR")]
     pub host_ip: Option<HostIp>,
+    /// Take exposed ports and environment from an image's config: OCI's JSON, or what `docker inspect` prints
+    #[arg(long, value_name = "FILE")]
+    pub image_config: Option<PathBuf>,
     /// Its IPv4 address
     #[arg(long, value_name = "A")]
     pub ip: Option<Ipv4Addr>,
@@ -276,13 +279,14 @@ mod tests {
 
     #[test]
     fn what_was_typed_becomes_the_request() {
-        let line = "-d --rm --name web --hostname w1 -p 8080:80 -p [::1]::53/udp -P --expose 443 --expose 7000-7002/udp --host-ip auto --ip 172.17.0.9 --mac-address 02-42-AC-11-00-09 -e A=b=c -e B= -w /srv --add-host db:10.0.0.9 httpd -f";
+        let line = "-d --rm --name web --hostname w1 -p 8080:80 -p [::1]::53/udp -P --expose 443 --expose 7000-7002/udp --host-ip auto --image-config img.json --ip 172.17.0.9 --mac-address 02-42-AC-11-00-09 -e A=b=c -e B= -w /srv --add-host db:10.0.0.9 httpd -f";
         let request = run(line).create();
         assert_eq!(request.name.as_deref(), Some("web"));
         assert_eq!(request.hostname.as_deref(), Some("w1"));
         assert_eq!(request.publish, ["8080:80/tcp", "[::1]::53/udp"]);
         assert_eq!(request.expose, ["443/tcp", "7000-7002/udp"]);
         assert_eq!(request.host_ip.as_deref(), Some("auto"));
+        assert_eq!(run(line).attachment.image_config, Some("img.json".into()));
         assert_eq!(request.ip, Some(Ipv4Addr::new(172, 17, 0, 9)));
         assert_eq!(request.mac.as_deref(), Some("02:42:ac:11:00:09"));
         assert_eq!(request.env, ["A=b=c", "B="]);
