@@ -41,6 +41,7 @@ mod names;
 mod neighbours;
 mod outbound;
 mod policy;
+mod ports;
 mod refusals;
 mod requests;
 mod scale;
@@ -85,6 +86,7 @@ fn all() -> Vec<Case> {
         ground::CASES,
         tour::CASES,
         inbound::CASES,
+        ports::CASES,
         outbound::CASES,
         names::CASES,
         dns::CASES,
