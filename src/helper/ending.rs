@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::runtime::Handle;
 
-use super::container::{Held, Link, Published, RunningCommand};
+use super::container::{Held, Link, RunningCommand, listed};
 use super::failure::Failure;
 use super::lifecycle::find;
 use super::supervisor::{KILLED, State, Supervisor};
@@ -138,11 +138,12 @@ impl Supervisor {
         let Held {
             link,
             lease,
+            loopback,
             published,
             stays,
         } = held;
-        let ports: Vec<_> = published.iter().map(Published::mapping).collect();
-        let bindings = self.close_ports(published).await;
+        let ports: Vec<_> = listed(&published).collect();
+        let closed = self.close_ports(published).await;
         let was_attached = link.is_some();
         if let Some(link) = link {
             self.unlink(link).await;
@@ -152,8 +153,9 @@ impl Supervisor {
             self.tell_ports("unpublish", container, &ports);
             self.tell(tell::of("detach", container).with("network", &self.name));
         }
-        for binding in bindings {
-            state.publications.remove(binding);
+        state.books.forget(&closed);
+        if let Some(address) = loopback {
+            state.loopback.release(address);
         }
         if let Some(lease) = lease {
             state.pool.release(lease.address);

@@ -4,6 +4,7 @@
 //! [`place`] and [`state`] are what it leaves on disk.
 
 mod binding;
+mod books;
 mod container;
 pub mod driver;
 mod ending;

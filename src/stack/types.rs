@@ -116,7 +116,8 @@ impl Limits {
         }
     }
 
-    fn descriptors(&self) -> usize {
+    /// How many descriptors all of it together takes.
+    pub fn descriptors(&self) -> usize {
         self.flows + self.half_open + 2 * self.mappings
     }
 }

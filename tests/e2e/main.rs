@@ -46,6 +46,7 @@ mod names;
 mod neighbours;
 mod outbound;
 mod policy;
+mod ports;
 mod refusals;
 mod requests;
 mod scale;
@@ -91,6 +92,7 @@ fn all() -> Vec<Case> {
         tour::CASES,
         classic::CASES,
         inbound::CASES,
+        ports::CASES,
         outbound::CASES,
         names::CASES,
         dns::CASES,

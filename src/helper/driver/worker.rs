@@ -60,6 +60,8 @@ pub(super) struct Worker {
     siblings: Siblings,
     events: Events,
     pub(super) stopping: bool,
+    /// Commands may wait.
+    ordered: bool,
     /// Frames for a sibling that did not take them, or that nobody wanted to own.
     pub(super) astray: u64,
     linger: Linger,
@@ -89,6 +91,7 @@ impl Worker {
             siblings,
             events,
             stopping: false,
+            ordered: false,
             astray: 0,
             linger: Linger::new(std::thread::available_parallelism().map_or(1, usize::from)),
         })
@@ -159,6 +162,10 @@ impl Worker {
     }
 
     fn turn(&mut self, now: Instant) {
+        // Before the frames of a container that has just been attached.
+        if self.ordered {
+            self.ordered = self.obey();
+        }
         self.read_frames(now);
         self.flush_datagrams(now);
         self.ready.wake(now);
@@ -175,7 +182,7 @@ impl Worker {
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        if self.queues.readable() || self.ready.len() > 0 {
+        if self.ordered || self.queues.readable() || self.ready.len() > 0 {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -195,7 +202,7 @@ impl Worker {
     fn note(&mut self, event: &mio::event::Event) {
         match Readiness::try_from(event.token()) {
             Ok(Readiness::Inbox) => {
-                self.obey();
+                self.ordered = true;
                 self.ready.push(Readiness::Inbox);
             }
             Ok(Readiness::Uplink(number)) => self.queues.note(number),

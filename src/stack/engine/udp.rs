@@ -11,7 +11,7 @@ use std::num::NonZeroU16;
 use smoltcp::time::Instant;
 
 use super::Engine;
-use crate::policy::{DNS_PORT, Lead};
+use crate::policy::{DNS_PORT, Lead, Transport};
 use crate::stack::counters::Discard;
 use crate::stack::datagram::{Datagram, UDP_HEADER};
 use crate::stack::directory::{Key, ShardId};
@@ -121,7 +121,7 @@ impl Engine {
         if let Some(shard) = self.datagram_elsewhere(container, shown) {
             return Ok(Passage::Elsewhere { shard });
         }
-        match self.config.policy.lead(shown) {
+        match self.config.policy.lead(Transport::Udp, shown) {
             // Nobody asks the resolver by superframe; it would have to be taken apart here.
             Lead::Resolver if segment.is_some() => Err(Discard::Malformed),
             Lead::Resolver => Ok(Passage::Query {
