@@ -23,12 +23,14 @@ pub(super) enum AgentRequest {
     Network { spec: NetworkSpec, userns: bool },
     /// Connect a network namespace, which follows, by a veth. The processes of an `owned` one end with the network.
     Attach { spec: InterfaceSpec, owned: bool },
-    /// Make one end of a cable.
-    Cable,
+    /// Make one end of a cable, for the container whose interface this is.
+    Cable { spec: InterfaceSpec },
     /// Remove a port.
     Detach { port: String },
     /// Describe the bridge.
     Bridge,
+    /// Let containers reach each other, or not: those that are there at once, and those to come.
+    Icc { icc: bool },
     /// Remove everything and end.
     Shutdown,
 }
@@ -50,7 +52,7 @@ pub(super) enum AgentAnswer {
     Cable { ifname: String },
     /// To `Bridge`.
     Bridge(BridgeView),
-    /// To `Detach` and `Shutdown`.
+    /// To `Detach`, `Icc` and `Shutdown`.
     Done,
 }
 

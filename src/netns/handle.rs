@@ -157,10 +157,10 @@ impl Agent {
         }
     }
 
-    /// Makes the bridge's end of a cable; [`crate::netns::join`] makes the other.
-    pub fn cable(&self) -> Result<CableEnd, AgentError> {
+    /// Makes the bridge's end of a cable for a container with this interface; [`crate::netns::join`] makes the other.
+    pub fn cable(&self, spec: &InterfaceSpec) -> Result<CableEnd, AgentError> {
         let mut link = self.link();
-        let AgentAnswer::Cable { ifname } = link.ask(&AgentRequest::Cable, &[])? else {
+        let AgentAnswer::Cable { ifname } = link.ask(&AgentRequest::Cable { spec: spec.clone() }, &[])? else {
             return Err(link.unexpected());
         };
         Ok(CableEnd {
@@ -183,6 +183,11 @@ impl Agent {
             return Err(link.unexpected());
         };
         Ok(view)
+    }
+
+    /// Lets containers reach each other, or not, from now on: all of them, or nothing has changed.
+    pub fn set_icc(&self, icc: bool) -> Result<(), AgentError> {
+        self.link().ask(&AgentRequest::Icc { icc }, &[]).map(|_| ())
     }
 
     /// Ends the network: owned containers, ports, bridge, agent. When it returns, nothing of it runs; an
