@@ -32,7 +32,7 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
                 .unwrap_or_default(),
         },
         host_config: HostConfig {
-            links: None,
+            links: links(container),
             port_bindings: wanted(&wish.publish),
             publish_all_ports: wish.publish_all,
             auto_remove: wish.remove,
@@ -50,6 +50,12 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
             networks: BTreeMap::from([(supervisor.name.clone(), endpoint)]),
         },
     }
+}
+
+fn links(container: &Container) -> Option<Vec<String>> {
+    let words = container.links.iter();
+    let words = words.map(|link| format!("/{}:/{}/{}", link.child, container.name, link.alias));
+    Some(words.collect()).filter(|words: &Vec<_>| !words.is_empty())
 }
 
 fn endpoint(supervisor: &Supervisor, container: &Container) -> Endpoint {

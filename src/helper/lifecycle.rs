@@ -8,12 +8,15 @@ use std::sync::Arc;
 use super::container::{Container, Link, attachments};
 use super::driver::Command;
 use super::failure::Failure;
+use super::hosts_file::HostsFile;
+use super::links;
 use super::plug::Plugged;
 use super::ports;
 use super::supervisor::{State, Supervisor};
 use crate::api::types::{CreateContainer, Created, StartContainer, Status};
 use crate::netns::Watch;
 use crate::network::hosts::{self, AddHost};
+use crate::network::links::LinkSpec;
 use crate::network::mac;
 use crate::network::name;
 use crate::network::pool::{Lease, Wanted};
@@ -45,6 +48,7 @@ impl Supervisor {
                 name::short_id(&other.id)
             )));
         }
+        let links = links::resolve(&state, name, &request.links)?;
         let lease = state.pool.lease(name, request.wanted).map_err(Failure::conflict)?;
         let Request {
             id,
@@ -59,6 +63,9 @@ impl Supervisor {
         let holder = wish.holder_pid;
         let mut container = Container::new(id.clone(), name.clone(), hostname.clone(), wish, lease);
         container.exposed = exposed;
+        let told = links::told(&state, &container.name, &links);
+        container.host_lines = told.host_lines.clone();
+        container.links = links;
         if let Err(failure) = self.bind_ports(&mut state, &mut container, specs) {
             state.pool.release(lease.address);
             return Err(failure);
@@ -74,7 +81,8 @@ impl Supervisor {
         let of_the_host = String::from_utf8_lossy(&of_the_host);
         let gateway = self.subnets.gateway.address;
         Ok(Created {
-            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added),
+            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added, &told.host_lines),
+            variables: told.variables,
             resolv_conf: hosts::resolv_conf(gateway.into(), &of_the_host),
             log: self.place.container_log(&id),
             hidden: self.hidden(),
@@ -146,6 +154,11 @@ impl Supervisor {
             cable: plugged.cable,
             attachments,
             sandbox: plugged.sandbox,
+            hosts: pid.filter(|_| container.is_ours()).and_then(|pid| {
+                let file = HostsFile::of(pid, container.host_lines.clone());
+                file.inspect_err(|error| tracing::debug!(%error, "the container's hosts file stays as it is"))
+                    .ok()
+            }),
             command: plugged.command,
             watch: tokio::spawn(watch).abort_handle(),
         });
@@ -180,6 +193,7 @@ struct Request {
     wanted: Wanted,
     specs: Vec<PortSpec>,
     exposed: Vec<ContainerPort>,
+    links: Vec<LinkSpec>,
     added: Vec<AddHost>,
     wish: CreateContainer,
 }
@@ -188,6 +202,7 @@ impl Request {
     fn parse(wish: CreateContainer) -> Result<Self, Failure> {
         let mut specs = parse::<PortSpec>(&wish.publish)?;
         let exposed = parse::<ContainerPort>(&wish.expose)?;
+        let links = parse::<LinkSpec>(&wish.link)?;
         let added = parse::<AddHost>(&wish.add_host)?;
         let mac = wish.mac.as_deref().map(mac::parse).transpose().map_err(Failure::bad)?;
         if wish.publish_all {
@@ -213,6 +228,7 @@ impl Request {
             },
             specs,
             exposed,
+            links,
             added,
             wish,
         })

@@ -41,6 +41,7 @@ impl Supervisor {
         }
         let ports = container.published[before..].iter().map(Published::mapping).collect();
         state.containers.insert(id, container);
+        self.tell_links(&state);
         bound.map(|()| ports)
     }
 
@@ -70,6 +71,7 @@ impl Supervisor {
             .published
             .extract_if(.., |published| parsed.iter().any(|spec| matches(published, spec)))
             .collect();
+        self.tell_links(&state);
         drop(state);
         let bindings = self.close_ports(gone).await;
         let mut state = self.lock().await;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::driver::Command;
 use super::failure::Failure;
 use super::lifecycle::{blocking, find};
+use super::links;
 use super::supervisor::Supervisor;
 use crate::api::inspect::Inspect;
 use crate::api::types::{Bridge, ContainerSummary, Network, NetworkOptions, PortMapping, Status};
@@ -29,6 +30,7 @@ impl Supervisor {
             options: NetworkOptions {
                 subnet: Some(self.subnets.v4),
                 subnet6: self.subnets.v6.into(),
+                icc: self.icc.load(Ordering::Relaxed),
                 transient: self.transient.load(Ordering::Relaxed),
                 threads: u8::try_from(self.driver().threads()).ok(),
                 ..self.options.clone()
@@ -90,6 +92,14 @@ impl Supervisor {
     /// A container's ports.
     pub(super) async fn ports(&self, name: &str) -> Result<Vec<PortMapping>, Failure> {
         find(&*self.lock().await, name).map(|container| container.ports())
+    }
+
+    /// The variables that a container's commands are given: those of its links, then those that it was made with.
+    pub(super) async fn environment(&self, name: &str) -> Result<Vec<String>, Failure> {
+        let state = self.lock().await;
+        let container = find(&state, name)?;
+        let links::Told { variables, .. } = links::told(&state, &container.name, &container.links);
+        Ok([variables.as_slice(), &container.wish.env].concat())
     }
 
     /// Docker's document about a container.

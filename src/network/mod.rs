@@ -5,6 +5,7 @@
 
 pub mod facts;
 pub mod hosts;
+pub mod links;
 pub mod mac;
 pub mod name;
 pub mod pool;

@@ -36,6 +36,7 @@ mod fragments;
 mod inbound;
 mod lifecycle;
 mod limits;
+mod links;
 mod looking;
 mod names;
 mod neighbours;
@@ -102,6 +103,7 @@ fn all() -> Vec<Case> {
         looking::CASES,
         refusals::CASES,
         requests::CASES,
+        links::CASES,
         limits::CASES,
         changes::CASES,
     ]

@@ -670,5 +670,103 @@ def refusing(call, value, command, index=1):
     os.execv(command[0], command)
 
 
+# Links
+
+def mesh(*ports):
+    """Echoes TCP and UDP on each port, over both families."""
+    for port in map(int, ports):
+        for address in ("0.0.0.0", "::"):
+            tcp = socket.socket(family(address), socket.SOCK_STREAM)
+            udp = socket.socket(family(address), socket.SOCK_DGRAM)
+            for sock in (tcp, udp):
+                if address == "::":
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((address, port))
+            tcp.listen(64)
+            threading.Thread(target=mesh_tcp, args=(tcp,), daemon=True).start()
+            threading.Thread(target=mesh_udp, args=(udp,), daemon=True).start()
+    say("ready")
+    threading.Event().wait()
+
+
+def mesh_tcp(sock):
+    while True:
+        conn, _ = sock.accept()
+        threading.Thread(target=lambda: conn.sendall(conn.recv(64)), daemon=True).start()
+
+
+def mesh_udp(sock):
+    while True:
+        data, client = sock.recvfrom(65536)
+        sock.sendto(data, client)
+
+
+def reach(address4, address6, expected, *ports):
+    """Says which of these answer: each port by TCP and UDP, a ping, over both families. Goes on until all that are
+    expected (joined by commas) have answered, for fifteen rounds at most, and tries each of the others twice."""
+    expected = set(filter(None, expected.split(",")))
+    cells = {}
+    for number, address in (("4", address4), ("6", address6)):
+        cells["icmp" + number] = (reach_icmp, address, 0)
+        for port in map(int, ports):
+            cells[f"tcp{number}:{port}"] = (reach_tcp, address, port)
+            cells[f"udp{number}:{port}"] = (reach_udp, address, port)
+    reached = set()
+
+    def attempt(cell):
+        how, address, port = cells[cell]
+        try:
+            if how(address, port):
+                reached.add(cell)
+        except OSError:
+            pass
+    for attempts in range(1, 16):
+        threads = [threading.Thread(target=attempt, args=(cell,)) for cell in set(cells) - reached]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if expected <= reached and attempts >= 2:
+            break
+    say(",".join(sorted(reached)))
+
+
+def reach_tcp(address, port):
+    with socket.create_connection((address, port), 1) as conn:
+        conn.sendall(b"hello")
+        return conn.recv(64) == b"hello"
+
+
+def reach_udp(address, port):
+    with socket.socket(family(address), socket.SOCK_DGRAM) as sock:
+        sock.settimeout(1)
+        sock.connect((address, port))
+        sock.send(b"hello")
+        return sock.recv(64) == b"hello"
+
+
+def reach_icmp(address, _):
+    kinds = (socket.IPPROTO_ICMPV6, 128, 129) if ":" in address else (socket.IPPROTO_ICMP, 8, 0)
+    with socket.socket(family(address), socket.SOCK_RAW, kinds[0]) as sock:
+        sock.settimeout(1)
+        echo = struct.pack("!BBHHH", kinds[1], 0, 0, os.getpid() & 0xffff, 1)
+        if kinds[1] == 8:
+            echo = struct.pack("!BBHHH", 8, 0, internet_sum(echo), os.getpid() & 0xffff, 1)
+        sock.sendto(echo, (address, 0))
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            data, peer = sock.recvfrom(2048)
+            if peer[0] == address and data[20 if kinds[1] == 8 else 0] == kinds[2]:
+                return True
+    return False
+
+
+def internet_sum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xffff) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xffff
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

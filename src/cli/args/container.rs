@@ -8,6 +8,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::api::types::{self, CreateContainer, StartContainer};
 use crate::network::hosts::AddHost;
+use crate::network::links::LinkSpec;
 use crate::network::mac;
 use crate::network::name::{self, NameError};
 use crate::network::ports::{ContainerPort, PortSpec};
@@ -77,6 +78,9 @@ pub struct Attachment {
     /// Say that it serves a port; repeatable
     #[arg(long, value_name = "PORT[/PROTO]")]
     pub expose: Vec<ContainerPort>,
+    /// Tell it of another container and, where containers are kept apart, let it reach that one's exposed ports; repeatable
+    #[arg(long, value_name = "NAME[:ALIAS]")]
+    pub link: Vec<LinkSpec>,
     /// Its IPv4 address
     #[arg(long, value_name = "A")]
     pub ip: Option<Ipv4Addr>,
@@ -204,6 +208,7 @@ impl Attachment {
             publish: self.publish.iter().map(PortSpec::to_string).collect(),
             publish_all: self.publish_all,
             expose: self.expose.iter().map(ContainerPort::to_string).collect(),
+            link: self.link.iter().map(LinkSpec::to_string).collect(),
             ip: self.ip,
             ip6: self.ip6,
             mac: self.mac_address.map(mac::format),

@@ -19,7 +19,7 @@ use crate::network::name::{self, NameError};
 
 pub use container::{Attach, Attachment, Detach, Exec, Fingers, Logs, Remove, Run, Stop, Wait};
 pub use look::{Doctor, Inspect, NetworkInspect, NetworkList, Ps, Show};
-pub use network::{Create, Down, NetworkCommand, NetworkRemove, Settings, Up, Uplink};
+pub use network::{Create, Down, NetworkChange, NetworkCommand, NetworkRemove, Settings, Up, Uplink};
 pub use ports::{Port, Publish, Unpublish};
 
 /// docker0 for a user without root: a bridge, containers, the way out and published ports.
