@@ -48,6 +48,8 @@ discards! {
     PortZero = "drop_port_zero",
     /// To a destination no router would carry it to.
     Nowhere = "drop_nowhere",
+    /// To another container, and no link carries it.
+    Unlinked = "drop_unlinked",
     /// To a destination that policy closes, or where nothing listens.
     Refused = "drop_refused",
     /// A limit on flows, mappings or frames in waiting is reached.

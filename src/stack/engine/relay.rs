@@ -46,7 +46,8 @@ impl Engine {
         }
     }
 
-    /// What to do with a packet for another container; `None`: no link carries it.
+    /// What to do with a packet for another container; `None`: it is for none. What no link carries is dropped in silence:
+    /// the answer of somebody who is not there could end what a link goes on carrying a moment later.
     pub(super) fn relay(
         &mut self,
         now: Instant,
@@ -58,14 +59,12 @@ impl Engine {
         if !policy.is_inside(packet.target) || policy.is_gateway(packet.target) {
             return Ok(None);
         }
-        let Some(message) = message(packet).filter(|_| is_plain(packet)) else {
-            return Ok(None);
-        };
         let Some(mac) = self.containers.get(packet.target).map(|container| container.mac) else {
             return Ok(None);
         };
-        if !self.links.admit(now, &message) {
-            return Ok(None);
+        let message = message(packet).filter(|_| is_plain(packet));
+        if !message.is_some_and(|message| self.links.admit(now, &message)) {
+            return Err(Discard::Unlinked);
         }
         check_offload(offload, packet)?;
         let whole = offload.gso.is_some() || packet.bytes.len() <= usize::from(self.config.mtu);
