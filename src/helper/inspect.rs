@@ -10,8 +10,8 @@ use crate::api::timestamp;
 use crate::network::mac;
 use crate::network::ports::PortSpec;
 
-/// Everything that `inspect` shows.
-pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspect {
+/// Everything that `inspect` shows; so many frames of the container claimed to be somebody else's.
+pub(super) fn document(supervisor: &Supervisor, container: &Container, spoofed_frames: u64) -> Inspect {
     let wish = &container.wish;
     let endpoint = endpoint(supervisor, container);
     Inspect {
@@ -45,6 +45,7 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
                 .as_ref()
                 .map(|Link { sandbox, .. }| sandbox.clone())
                 .unwrap_or_default(),
+            spoofed_frames,
             ports: ports(&container.ports()),
             endpoint: endpoint.clone(),
             networks: BTreeMap::from([(supervisor.name.clone(), endpoint)]),

@@ -31,6 +31,8 @@ pub(super) enum AgentRequest {
     Bridge,
     /// Let containers reach each other, or not: those that are there at once, and those to come.
     Icc { icc: bool },
+    /// Say how many frames with another's address came in at a port, or at all ports so far.
+    Spoofed { port: Option<String> },
     /// Remove everything and end.
     Shutdown,
 }
@@ -52,6 +54,8 @@ pub(super) enum AgentAnswer {
     Cable { ifname: String },
     /// To `Bridge`.
     Bridge(BridgeView),
+    /// To `Spoofed`.
+    Spoofed { frames: u64 },
     /// To `Detach`, `Icc` and `Shutdown`.
     Done,
 }

@@ -151,9 +151,11 @@ impl Agent {
         };
         match link.ask(&request, &[netns.as_fd()])? {
             AgentAnswer::Port { ifname } => Ok(ifname),
-            AgentAnswer::Uplink { .. } | AgentAnswer::Cable { .. } | AgentAnswer::Bridge(_) | AgentAnswer::Done => {
-                Err(link.unexpected())
-            }
+            AgentAnswer::Uplink { .. }
+            | AgentAnswer::Cable { .. }
+            | AgentAnswer::Bridge(_)
+            | AgentAnswer::Spoofed { .. }
+            | AgentAnswer::Done => Err(link.unexpected()),
         }
     }
 
@@ -183,6 +185,17 @@ impl Agent {
             return Err(link.unexpected());
         };
         Ok(view)
+    }
+
+    /// How many frames with an address of somebody else's came in at a port, or at all ports so far, and were dropped
+    /// there; 0 where the kernel cannot look at them.
+    pub fn spoofed(&self, port: Option<&str>) -> Result<u64, AgentError> {
+        let mut link = self.link();
+        let port = port.map(str::to_owned);
+        let AgentAnswer::Spoofed { frames } = link.ask(&AgentRequest::Spoofed { port }, &[])? else {
+            return Err(link.unexpected());
+        };
+        Ok(frames)
     }
 
     /// Lets containers reach each other, or not, from now on: all of them, or nothing has changed.

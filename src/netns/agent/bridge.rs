@@ -15,6 +15,7 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
+use super::ingress;
 use super::uplink::Uplink;
 use crate::netns::channel::BridgeView;
 use crate::netns::namespace::{Identity, Namespace};
@@ -36,6 +37,10 @@ pub(super) struct Bridge {
     /// Ports that were made on request, each with the namespace whose processes end with the network.
     ports: BTreeMap<String, Option<Identity>>,
     made: u32,
+    /// Frames with wrong addresses at ports that have gone.
+    spoofed: u64,
+    /// The kernel looks at what comes in.
+    guarded: bool,
 }
 
 impl Bridge {
@@ -55,6 +60,8 @@ impl Bridge {
             index,
             ports: BTreeMap::new(),
             made: 0,
+            spoofed: 0,
+            guarded: true,
         };
         let uplink = bridge.make_uplink().await?;
         Ok((bridge, uplink))
@@ -84,7 +91,8 @@ impl Bridge {
         let port = self.next_name("tap");
         let tap = Tap::create(&port, self.spec.offload).map_err(Refusal::cable)?;
         // On failure the TAP goes with its descriptor.
-        self.add_container_port(&port, spec).await?;
+        let added = self.add_container_port(&port, spec).await;
+        added.inspect_err(|_| self.forget_guard(&port))?;
         self.ports.insert(port.clone(), None);
         Ok((port, tap))
     }
@@ -94,6 +102,7 @@ impl Bridge {
         if !self.ports.contains_key(port) {
             return Err(Refusal::NoSuchPort(port.to_owned()));
         }
+        self.spoofed += self.spoofed(Some(port));
         self.remove(port).await?;
         self.ports.remove(port);
         Ok(())
@@ -117,6 +126,16 @@ impl Bridge {
         }
         self.spec.icc = icc;
         Ok(())
+    }
+
+    /// How many frames with an address of somebody else's came in at a port, or at all so far.
+    pub(super) fn spoofed(&self, port: Option<&str>) -> u64 {
+        // A port that has just gone has nothing to tell.
+        let at = |port: &str| ingress::spoofed(port).unwrap_or_default();
+        match port {
+            Some(port) => at(port),
+            None => self.spoofed + self.ports.keys().map(|port| at(port)).sum::<u64>(),
+        }
     }
 
     /// Describes the bridge.
@@ -181,7 +200,7 @@ impl Bridge {
     }
 
     async fn connect_veth(
-        &self,
+        &mut self,
         port: &str,
         netns: BorrowedFd<'_>,
         spec: &InterfaceSpec,
@@ -212,7 +231,7 @@ impl Bridge {
     /// A locked port drops what comes from an address that the bridge does not know to be there, and this one is entered
     /// by hand (br_handle_frame_finish; since Linux 5.16, older kernels pass the flag over, and the stack is what checks).
     /// It forwards nothing before all of that is said.
-    async fn add_container_port(&self, port: &str, spec: &InterfaceSpec) -> Result<(), Refusal> {
+    async fn add_container_port(&mut self, port: &str, spec: &InterfaceSpec) -> Result<(), Refusal> {
         let index = self.enslave(port).await?;
         let flags = LinkBridgePort::new(index).isolated(!self.spec.icc).learning(false);
         let flags = flags.locked(true).build();
@@ -220,7 +239,19 @@ impl Bridge {
         let address = self.handle.neighbours().add_bridge(index, &spec.mac);
         let address = address.state(NeighbourState::Noarp).flags(NeighbourFlags::Controller);
         ask("telling the bridge who is at the port", address.replace().execute()).await?;
+        self.guard(port, spec);
         self.bring_up(index).await
+    }
+
+    /// Where the kernel cannot, the stack checks what concerns it.
+    fn guard(&mut self, port: &str, spec: &InterfaceSpec) {
+        if !self.guarded {
+            return;
+        }
+        if let Err(error) = ingress::guard(port, spec) {
+            self.guarded = false;
+            tracing::warn!("the kernel does not look at what containers send each other: {error}; load nf_tables");
+        }
     }
 
     async fn enslave(&self, port: &str) -> Result<u32, Refusal> {
@@ -259,10 +290,21 @@ impl Bridge {
     }
 
     async fn remove(&self, port: &str) -> Result<(), Refusal> {
-        match index_of(&self.handle, port).await {
+        let removed = match index_of(&self.handle, port).await {
             Ok(index) => ask("removing the port", self.handle.link().del(index).execute()).await,
             Err(refusal) if refusal.errno() == Some(libc::ENODEV) => Ok(()),
             Err(refusal) => Err(refusal),
+        };
+        self.forget_guard(port);
+        removed
+    }
+
+    /// Only now, so that nothing comes in unseen.
+    fn forget_guard(&self, port: &str) {
+        if self.guarded
+            && let Err(error) = ingress::forget(port)
+        {
+            tracing::warn!("{port}: what guarded it is left behind: {error}");
         }
     }
 

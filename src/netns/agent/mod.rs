@@ -12,6 +12,7 @@
 //! does the same. A terminal's SIGINT does not reach it: it is in a session of its own.
 
 mod bridge;
+mod ingress;
 mod uplink;
 mod userns;
 
@@ -125,6 +126,9 @@ impl Agent {
             AgentRequest::Icc { icc } => self
                 .with_bridge(async |bridge| bridge.set_icc(icc).await)
                 .map(|()| (AgentAnswer::Done, Vec::new())),
+            AgentRequest::Spoofed { port } => self
+                .with_bridge(async |bridge| Ok(bridge.spoofed(port.as_deref())))
+                .map(|frames| (AgentAnswer::Spoofed { frames }, Vec::new())),
             AgentRequest::Shutdown => Ok((AgentAnswer::Done, Vec::new())),
         })
     }
