@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::container::{Container, Link, attachments};
+use super::container::{Container, Link, RunningCommand, attachments};
 use super::driver::Command;
 use super::failure::Failure;
 use super::hosts_file::HostsFile;
@@ -154,11 +154,7 @@ impl Supervisor {
             cable: plugged.cable,
             attachments,
             sandbox: plugged.sandbox,
-            hosts: pid.filter(|_| container.is_ours()).and_then(|pid| {
-                let file = HostsFile::of(pid, container.host_lines.clone());
-                file.inspect_err(|error| tracing::debug!(%error, "the container's hosts file stays as it is"))
-                    .ok()
-            }),
+            hosts: hosts_file(container, plugged.command.as_ref(), pid),
             command: plugged.command,
             watch: tokio::spawn(watch).abort_handle(),
         });
@@ -183,6 +179,16 @@ impl Supervisor {
     fn hidden(&self) -> std::path::PathBuf {
         self.place.path().parent().unwrap_or(self.place.path()).to_owned()
     }
+}
+
+/// The hosts file of a command that is about to begin.
+fn hosts_file(container: &Container, command: Option<&RunningCommand>, pid: Option<i32>) -> Option<HostsFile> {
+    let (command, pid) = command.zip(pid)?;
+    let file = HostsFile::of(pid, container.host_lines.clone());
+    let file = file.inspect_err(|error| tracing::debug!(%error, "the container's hosts file stays as it is"));
+    // Looked at last: it lives, so the file is its own and not that of whoever got its number.
+    file.ok()
+        .filter(|_| command.process.has_ended().is_ok_and(|ended| !ended))
 }
 
 /// A request for a container, understood.
