@@ -17,8 +17,8 @@ use super::event_stream::EventStream;
 use super::events::EventQuery;
 use super::inspect::Inspect;
 use super::types::{
-    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, PortMapping, PortSpecs, Problem,
-    StartContainer, Stop,
+    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, NetworkUpdate, PortMapping, PortSpecs,
+    Problem, StartContainer, Stop,
 };
 
 /// A helper, by its socket.
@@ -76,6 +76,11 @@ impl Client {
         self.post("/network/keep", &())
     }
 
+    /// Changes the network while it runs.
+    pub fn update(&self, update: NetworkUpdate) -> Result<(), ClientError> {
+        self.post("/network/update", &update)
+    }
+
     /// Ends the network.
     pub fn down(&self, force: Force) -> Result<(), ClientError> {
         self.post("/network/down", &force)
@@ -109,6 +114,11 @@ impl Client {
     /// Everything about a container.
     pub fn inspect(&self, name: &str) -> Result<Inspect, ClientError> {
         self.get(&format!("/containers/{}", escape(name)))
+    }
+
+    /// The variables that a command in a container is given besides ours, `K=V` each.
+    pub fn environment(&self, name: &str) -> Result<Vec<String>, ClientError> {
+        self.get(&format!("/containers/{}/environment", escape(name)))
     }
 
     /// Ends a container's command.

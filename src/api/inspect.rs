@@ -117,6 +117,8 @@ pub struct NetworkSettings {
     pub bridge: String,
     /// A path by which its network namespace can be opened while it runs.
     pub sandbox_key: String,
+    /// Frames that it sent with an address of somebody else's, and that went nowhere; ours, not Docker's.
+    pub spoofed_frames: u64,
     /// What is bound for each port; `null`: only exposed.
     pub ports: Ports,
     /// `null`: what [`Self::ports`] was called before Docker 0.6.5; it was still there in 1.0.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::hosts_file::HostsFile;
 use crate::api::types::{ContainerSummary, CreateContainer, PortMapping, State, Status};
 use crate::host::listen::HostPort;
 use crate::network::name::Named;
@@ -29,6 +30,10 @@ pub(super) struct Container {
     pub(super) wish: CreateContainer,
     /// What an image or `--expose` says is served, and every published port.
     pub(super) exposed: BTreeSet<ContainerPort>,
+    /// Whom it is linked to.
+    pub(super) links: Vec<LinkedTo>,
+    /// The lines about links in its hosts file, as it was made.
+    pub(super) host_lines: Vec<String>,
     /// Its addresses, as long as it has them.
     pub(super) lease: Option<Lease>,
     /// Where its ports are published unless something else is said.
@@ -45,6 +50,15 @@ pub(super) struct Container {
     pub(super) created: u64,
     /// The exit code, once there is one; whoever waits looks here.
     pub(super) ended: watch::Sender<Option<i32>>,
+}
+
+/// A link to another container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LinkedTo {
+    /// Name of the container that it leads to.
+    pub(super) child: String,
+    /// What it is called here.
+    pub(super) alias: String,
 }
 
 /// Ports of a container, bound on the host, in the order of their numbers.
@@ -78,6 +92,8 @@ pub(super) struct Link {
     pub(super) attachments: Vec<Attachment>,
     /// Path of its network namespace.
     pub(super) sandbox: String,
+    /// Its hosts file; `None` for an attached namespace.
+    pub(super) hosts: Option<HostsFile>,
     /// Its command; `None` for an attached namespace.
     pub(super) command: Option<RunningCommand>,
     /// Waits for its end.
@@ -147,6 +163,8 @@ impl Container {
             hostname,
             wish,
             exposed: BTreeSet::new(),
+            links: Vec::new(),
+            host_lines: Vec::new(),
             lease: Some(lease),
             front,
             owner,
@@ -196,6 +214,15 @@ impl Container {
         let silent = self.exposed.difference(&published).map(|port| mapping(*port, None));
         let mut ports: Vec<PortMapping> = listed(&self.published).chain(silent).collect();
         ports.sort();
+        ports
+    }
+
+    /// What it exposes: what was said, and the container's side of what is published.
+    pub(super) fn open_ports(&self) -> Vec<ContainerPort> {
+        let published = self.published.keys().map(|key| key.container);
+        let mut ports: Vec<_> = self.exposed.iter().copied().chain(published).collect();
+        ports.sort_unstable();
+        ports.dedup();
         ports
     }
 

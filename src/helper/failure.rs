@@ -31,6 +31,14 @@ impl Failure {
         }
     }
 
+    /// The same, with what was to be done before it.
+    pub(super) fn prefixed(self, what: impl std::fmt::Display) -> Self {
+        Self {
+            message: format!("{what}: {}", self.message),
+            ..self
+        }
+    }
+
     /// It does not go together with what is there.
     pub(super) fn conflict(message: impl ToString) -> Self {
         Self {

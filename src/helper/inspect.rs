@@ -13,8 +13,8 @@ use crate::network::mac;
 use crate::network::name::short_id;
 use crate::network::ports::{Front, Mapping, Number, PortSpec, Reach};
 
-/// Everything that `inspect` shows.
-pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspect {
+/// Everything that `inspect` shows; so many frames of the container claimed to be somebody else's.
+pub(super) fn document(supervisor: &Supervisor, container: &Container, spoofed_frames: u64) -> Inspect {
     let wish = &container.wish;
     let endpoint = endpoint(supervisor, container);
     let mut names = vec![container.name.clone(), short_id(&container.id).to_owned()];
@@ -40,7 +40,7 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
         },
         host_config: HostConfig {
             network_mode: supervisor.name.clone(),
-            links: None,
+            links: links(container),
             port_bindings: wanted(&wish.publish),
             publish_all_ports: wish.publish_all,
             auto_remove: wish.remove,
@@ -53,6 +53,7 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
                 .as_ref()
                 .map(|Link { sandbox, .. }| sandbox.clone())
                 .unwrap_or_default(),
+            spoofed_frames,
             ports: ports(&container.ports()),
             port_mapping: None,
             endpoint: endpoint.clone(),
@@ -67,6 +68,12 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
             )]),
         },
     }
+}
+
+fn links(container: &Container) -> Option<Vec<String>> {
+    let words = container.links.iter();
+    let words = words.map(|link| format!("/{}:/{}/{}", link.child, container.name, link.alias));
+    Some(words.collect()).filter(|words: &Vec<_>| !words.is_empty())
 }
 
 fn endpoint(supervisor: &Supervisor, container: &Container) -> Endpoint {

@@ -6,15 +6,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::container::{Container, Link, attachments};
+use super::container::{Container, Link, RunningCommand, attachments};
 use super::driver::Command;
 use super::failure::Failure;
+use super::hosts_file::HostsFile;
+use super::links;
 use super::plug::Plugged;
 use super::supervisor::{State, Supervisor};
 use crate::api::events::Event;
 use crate::api::types::{CreateContainer, Created, StartContainer, Status};
 use crate::netns::Watch;
 use crate::network::hosts::{self, AddHost};
+use crate::network::links::LinkSpec;
 use crate::network::mac;
 use crate::network::name;
 use crate::network::pool::{Lease, Wanted};
@@ -49,6 +52,7 @@ impl Supervisor {
                 name::short_id(&other.id)
             )));
         }
+        let links = links::resolve(&state, name, &request.links)?;
         let lease = state.pool.lease(name, request.wanted).map_err(Failure::conflict)?;
         let front = match self.front(&mut state, &request) {
             Ok(front) => front,
@@ -70,6 +74,9 @@ impl Supervisor {
         let holder = wish.holder_pid;
         let mut container = Container::new(id.clone(), name.clone(), hostname.clone(), wish, lease, front);
         container.exposed = exposed;
+        let told = links::told(&state, &container.name, &links);
+        container.host_lines = told.host_lines.clone();
+        container.links = links;
         let owner = Arc::clone(&container.owner);
         state.containers.insert(id.clone(), container);
         self.tell_names(&state);
@@ -91,7 +98,8 @@ impl Supervisor {
         let of_the_host = String::from_utf8_lossy(&of_the_host);
         let gateway = self.subnets.gateway.address;
         Ok(Created {
-            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added),
+            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added, &told.host_lines),
+            variables: told.variables,
             resolv_conf: hosts::resolv_conf(gateway.into(), &of_the_host),
             log: self.place.container_log(&id),
             hidden: self.hidden(),
@@ -186,6 +194,7 @@ impl Supervisor {
             cable: plugged.cable,
             attachments,
             sandbox: plugged.sandbox,
+            hosts: hosts_file(container, plugged.command.as_ref(), pid),
             command: plugged.command,
             watch: tokio::spawn(watch).abort_handle(),
         });
@@ -210,6 +219,16 @@ impl Supervisor {
     }
 }
 
+/// The hosts file of a command that is about to begin.
+fn hosts_file(container: &Container, command: Option<&RunningCommand>, pid: Option<i32>) -> Option<HostsFile> {
+    let (command, pid) = command.zip(pid)?;
+    let file = HostsFile::of(pid, container.host_lines.clone());
+    let file = file.inspect_err(|error| tracing::debug!(%error, "the container's hosts file stays as it is"));
+    // Looked at last: it lives, so the file is its own and not that of whoever got its number.
+    file.ok()
+        .filter(|_| command.process.has_ended().is_ok_and(|ended| !ended))
+}
+
 /// A request for a container, understood.
 struct Request {
     id: String,
@@ -219,6 +238,7 @@ struct Request {
     specs: Vec<PortSpec>,
     host_ip: Option<HostIp>,
     exposed: BTreeSet<ContainerPort>,
+    links: Vec<LinkSpec>,
     added: Vec<AddHost>,
     wish: CreateContainer,
 }
@@ -227,6 +247,7 @@ impl Request {
     fn parse(wish: CreateContainer) -> Result<Self, Failure> {
         let specs = parse::<PortSpec>(&wish.publish)?;
         let exposed = parse::<ContainerPorts>(&wish.expose)?;
+        let links = parse::<LinkSpec>(&wish.link)?;
         let host_ip = wish
             .host_ip
             .as_deref()
@@ -254,6 +275,7 @@ impl Request {
             specs,
             host_ip,
             exposed: exposed.into_iter().flat_map(ContainerPorts::each).collect(),
+            links,
             added,
             wish,
         })

@@ -112,7 +112,7 @@ impl Supervisor {
         spec: &InterfaceSpec,
         on_end: impl FnOnce(End) + Send + 'static,
     ) -> Result<(String, Option<Cable>), Failure> {
-        let CableEnd { fd: near, port } = self.agent.cable().map_err(Failure::failed)?;
+        let CableEnd { fd: near, port } = self.agent.cable(spec).map_err(Failure::failed)?;
         let far = join::make_interface(Path::new(SELF), namespace, spec, OffloadBits::ALL)
             .map_err(|error| self.unplug_port(&port, error))?;
         let cable = Cable::start(near, far, on_end).map_err(|error| self.unplug_port(&port, error))?;

@@ -74,6 +74,7 @@ impl Supervisor {
             let remove = |key: PortKey| Some((key, container.published.remove(&key)?));
             let gone: Published = gone.into_iter().filter_map(remove).collect();
             self.tell_ports("unpublish", container, &listed(&gone).collect::<Vec<_>>());
+            self.tell_links(&state);
             gone
         };
         let closed = self.close_ports(gone).await;
@@ -147,6 +148,7 @@ impl Supervisor {
         container.published.append(&mut published);
         if container.link.is_some() {
             self.tell_ports("publish", container, &shown);
+            self.tell_links(&state);
         }
         Ok(shown)
     }

@@ -17,8 +17,8 @@ use super::supervisor::Supervisor;
 use crate::api::events::EventQuery;
 use crate::api::inspect::Inspect;
 use crate::api::types::{
-    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, PortMapping, PortSpecs, StartContainer,
-    Stop,
+    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, NetworkUpdate, PortMapping, PortSpecs,
+    StartContainer, Stop,
 };
 
 /// The whole API.
@@ -27,10 +27,12 @@ pub(super) fn router(supervisor: Arc<Supervisor>) -> Router {
         .route("/network", get(network))
         .route("/network/down", post(down))
         .route("/network/keep", post(keep))
+        .route("/network/update", post(update))
         .route("/bridge", get(bridge))
         .route("/events", get(events))
         .route("/containers", get(containers).post(create))
         .route("/containers/{name}", get(inspect))
+        .route("/containers/{name}/environment", get(environment))
         .route("/containers/{name}/start", post(start))
         .route("/containers/{name}/exited", post(exited))
         .route("/containers/{name}/stop", post(stop))
@@ -84,6 +86,10 @@ async fn keep(State(supervisor): Shared) -> Answer<()> {
     Ok(Json(()))
 }
 
+async fn update(State(supervisor): Shared, Body(update): Body<NetworkUpdate>) -> Answer<()> {
+    finish(async move { supervisor.update(update).await }).await
+}
+
 async fn down(State(supervisor): Shared, Body(Force { force }): Body<Force>) -> Answer<()> {
     supervisor.down(force).await.map(Json)
 }
@@ -119,6 +125,10 @@ async fn create(State(supervisor): Shared, Body(container): Body<CreateContainer
 
 async fn inspect(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Inspect> {
     supervisor.inspect(&name).await.map(Json)
+}
+
+async fn environment(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Vec<String>> {
+    supervisor.environment(&name).await.map(Json)
 }
 
 async fn start(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<StartContainer>) -> Answer<()> {

@@ -46,6 +46,8 @@ use crate::uplink::{self, UplinkKind};
 pub struct Supervisor {
     pub(super) name: String,
     pub(super) options: NetworkOptions,
+    /// Whether containers reach each other, now.
+    pub(super) icc: AtomicBool,
     /// Goes with its last container, unless `up` is said meanwhile.
     pub(super) transient: AtomicBool,
     pub(super) subnets: Subnets,
@@ -162,6 +164,7 @@ impl Supervisor {
         let supervisor = Arc::new(Self {
             name: network.to_owned(),
             options: options.clone(),
+            icc: AtomicBool::new(options.icc),
             transient: AtomicBool::new(options.transient),
             subnets,
             why: choice.why,
@@ -366,10 +369,10 @@ async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>) {
                     }
                 });
             }
-            Event::Stream(stream) => {
+            Event::Stream { client, stream } => {
                 let resolver = supervisor.resolver.clone();
                 match tokio::net::UnixStream::from_std(stream) {
-                    Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(stream).await })),
+                    Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(client, stream).await })),
                     // Containers can cause it as often as they like.
                     Err(error) => tracing::debug!(%error, "a DNS connection was lost"),
                 }

@@ -8,6 +8,7 @@
 //! RFC 4291 sections 2.5.5.2 (IPv4-mapped addresses, judged as what they carry) and 2.5.6 (no router forwards what is link
 //! local), RFC 6052 and RFC 3056 (other addresses that carry an IPv4 address).
 
+pub mod links;
 mod published;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

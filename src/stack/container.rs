@@ -11,6 +11,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
 use super::counters::Discard;
+use super::frame::ethernet;
 use super::types::Attachment;
 
 /// One attached interface.
@@ -36,6 +37,8 @@ struct Hardware {
     hostname: Option<String>,
     /// What is left of the right to ask for a router, or for an address.
     solicitations: TokenBucket,
+    /// Frames with an address that is not its own.
+    spoofed: u64,
 }
 
 impl Containers {
@@ -103,6 +106,19 @@ impl Containers {
     pub(super) fn may_solicit(&mut self, now: Instant, mac: EthernetAddress) -> bool {
         let hardware = self.macs.get_mut(&mac);
         hardware.is_some_and(|hardware| hardware.solicitations.take(now))
+    }
+
+    /// Counts a frame that claimed a wrong address against whoever sent it.
+    pub(super) fn blame(&mut self, frame: &[u8]) {
+        let Ok(frame) = ethernet(frame) else { return };
+        if let Some(hardware) = self.macs.get_mut(&frame.src_addr()) {
+            hardware.spoofed += 1;
+        }
+    }
+
+    /// How many such frames came from this hardware address.
+    pub(super) fn spoofed_by(&self, mac: EthernetAddress) -> u64 {
+        self.macs.get(&mac).map_or(0, |hardware| hardware.spoofed)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -41,6 +41,11 @@
 //! One engine serves a network, or several do, each on a core of its own and with flows of its own, which it found first
 //! ([`Directory`]). Nothing else is shared.
 //!
+//! # Links
+//!
+//! Containers that the bridge keeps apart reach the exposed ports of those they are linked to through the stack, which
+//! passes such frames on as they are ([`Links`], `engine::relay`).
+//!
 //! # Fairness and bounds
 //!
 //! Flows that may have something to send stand in one queue and get a frame each in turn, after the control queue. Each
@@ -67,6 +72,7 @@ mod icmp;
 mod icmpv6;
 mod ipv6;
 mod ledger;
+mod links;
 mod ndp;
 mod offload;
 mod random;
@@ -82,8 +88,9 @@ mod udp;
 pub use counters::{Counters, Discard};
 pub use dhcp::{AddressSource, Dhcp};
 pub use directory::{Directory, ShardId};
-pub use engine::Engine;
+pub use engine::{Common, Engine};
 pub use ledger::Ledger;
+pub use links::Links;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
 pub use rings::{Ring, RingId, RingMemory};
 pub use types::{

@@ -234,6 +234,11 @@ pub enum Passage<'f> {
         /// The frame.
         frame: Vec<u8>,
     },
+    /// Send the frame back to the bridge with its offload header, and with this Ethernet header in place of its own.
+    Relay {
+        /// The new header.
+        head: [u8; 14],
+    },
     /// Show the frame to that engine: what it belongs to is there.
     Elsewhere {
         /// One of those that share the directory.
@@ -335,7 +340,10 @@ pub enum Target {
     /// A socket of the host's network.
     Host(SocketAddr),
     /// The helper's own resolver (DNS over TCP).
-    Resolver,
+    Resolver {
+        /// The container that asks.
+        client: IpAddr,
+    },
 }
 
 /// How a host socket is to be closed.

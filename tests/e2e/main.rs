@@ -41,6 +41,7 @@ mod handling;
 mod inbound;
 mod lifecycle;
 mod limits;
+mod links;
 mod looking;
 mod names;
 mod neighbours;
@@ -113,6 +114,7 @@ fn all() -> Vec<Case> {
         events::CASES,
         refusals::CASES,
         requests::CASES,
+        links::CASES,
         limits::CASES,
         changes::CASES,
     ]

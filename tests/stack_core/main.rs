@@ -23,6 +23,7 @@ mod handshake;
 mod hostile;
 mod ipv6;
 mod limits;
+mod links;
 mod neighbours;
 mod net;
 mod rings;

@@ -8,6 +8,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::api::types::{self, CreateContainer, StartContainer};
 use crate::network::hosts::AddHost;
+use crate::network::links::LinkSpec;
 use crate::network::mac;
 use crate::network::name::{self, NameError};
 use crate::network::ports::{ContainerPorts, HostIp, PortSpec};
@@ -87,6 +88,9 @@ pub struct Attachment {
     /// Take exposed ports and environment from an image's config: OCI's JSON, or what `docker inspect` prints
     #[arg(long, value_name = "FILE")]
     pub image_config: Option<PathBuf>,
+    /// Tell it of another container and, where containers are kept apart, let it reach that one's exposed ports; repeatable
+    #[arg(long, value_name = "NAME[:ALIAS]")]
+    pub link: Vec<LinkSpec>,
     /// Its IPv4 address
     #[arg(long, value_name = "A")]
     pub ip: Option<Ipv4Addr>,
@@ -216,6 +220,7 @@ impl Attachment {
             publish_all: self.publish_all,
             expose: self.expose.iter().map(ContainerPorts::to_string).collect(),
             host_ip: self.host_ip.as_ref().map(HostIp::to_string),
+            link: self.link.iter().map(LinkSpec::to_string).collect(),
             ip: self.ip,
             ip6: self.ip6,
             mac: self.mac_address.map(mac::format),

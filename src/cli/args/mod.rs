@@ -25,7 +25,7 @@ pub use driver_option::DriverOption;
 pub use events::Events;
 pub use look::{Doctor, Inspect, NetworkInspect, NetworkList, Ps, Show};
 pub use moment::{Moment, MomentError};
-pub use network::{Create, Down, NetworkCommand, NetworkRemove, Settings, Up, Uplink};
+pub use network::{Create, Down, NetworkChange, NetworkCommand, NetworkRemove, Settings, Up, Uplink};
 pub use ports::{Port, Publish, Unpublish};
 
 /// docker0 for a user without root: a bridge, containers, the way out and published ports.

@@ -27,6 +27,7 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, Failed> {
         Command::Up(up) => network::up(&session, up),
         Command::Down(down) => network::down(&session, down),
         Command::Network(NetworkCommand::Create(create)) => network::create(&session, create),
+        Command::Network(NetworkCommand::Update(change)) => network::update(&session, change),
         Command::Network(NetworkCommand::Rm(remove)) => network::remove(&session, remove),
         Command::Network(NetworkCommand::Ls(list)) => look::networks(&session, list),
         Command::Network(NetworkCommand::Inspect(inspect)) => look::network(&session, inspect),

@@ -1,6 +1,6 @@
 //! What passes between the supervisor's thread and the driver's.
 
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use super::token::Readiness;
 use super::worker::Worker;
 use crate::host::listen::HostPort;
 use crate::host::resolver::{AtOnce, Resolver};
+use crate::policy::links::LinkRules;
 use crate::stack::{Attachment, PublishId};
 use crate::sys::clock;
 
@@ -41,6 +42,10 @@ pub enum Command {
         /// The DNS message.
         message: Bytes,
     },
+    /// Who is linked to whom, all of it.
+    Links(LinkRules),
+    /// How often a container spoke with an address that is not its own; each worker answers for itself.
+    Spoofed(EthernetAddress, channel::UnboundedSender<u64>),
     /// What has been counted; each worker answers for itself.
     Counters(channel::UnboundedSender<(&'static str, u64)>),
     /// End the threads.
@@ -94,7 +99,12 @@ pub enum Event {
         message: Bytes,
     },
     /// A DNS connection to the gateway, by TCP.
-    Stream(UnixStream),
+    Stream {
+        /// The container that has opened it.
+        client: IpAddr,
+        /// Our end.
+        stream: UnixStream,
+    },
 }
 
 /// The way from the driver to the supervisor; bounded for what containers cause. It ends with the driver.
@@ -114,7 +124,7 @@ impl Events {
 
     /// The answer, if there is one at once; what has to be asked of others goes to the supervisor.
     pub(super) fn query(&self, client: SocketAddr, payload: &[u8]) -> Option<Bytes> {
-        match self.resolver.at_once(payload) {
+        match self.resolver.at_once(client.ip(), payload) {
             AtOnce::Answer(answer) => Some(answer),
             AtOnce::Drop => None,
             AtOnce::Later => {
@@ -128,9 +138,9 @@ impl Events {
         }
     }
 
-    pub(super) fn stream(&self, stream: UnixStream) {
+    pub(super) fn stream(&self, client: IpAddr, stream: UnixStream) {
         // Dropped when the queue is full: the client sees its connection closed.
-        let _ = self.supervisor.try_send(Event::Stream(stream));
+        let _ = self.supervisor.try_send(Event::Stream { client, stream });
     }
 }
 
@@ -169,12 +179,14 @@ impl DriverHandle {
             Command::Search(domains) => self.tell_all(|| Command::Search(domains.clone())),
             Command::Detach(attachment) => self.tell_all(|| Command::Detach(attachment)),
             Command::Counters(reply) => self.tell_all(|| Command::Counters(reply.clone())),
+            Command::Spoofed(mac, reply) => self.tell_all(|| Command::Spoofed(mac, reply.clone())),
             Command::Stop => self.tell_all(|| Command::Stop),
             Command::Publish(openings) => self.share(openings, |it| it.id, Command::Publish),
             Command::Unpublish(ids, closed) => {
                 self.share(ids, |id| *id, |ids| Command::Unpublish(ids, closed.clone()));
             }
-            Command::Answer { .. } => self.tell(0, command),
+            // Links are common to all of them.
+            Command::Answer { .. } | Command::Links(_) => self.tell(0, command),
         }
     }
 
@@ -253,6 +265,11 @@ impl Worker {
                     }
                 }
                 Command::Answer { client, message } => self.answer(clock::now(), client, &message),
+                Command::Links(rules) => self.engine.set_links(rules),
+                Command::Spoofed(mac, reply) => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.engine.spoofed_by(mac));
+                }
                 Command::Counters(reply) => {
                     let ours = [
                         ("uplink_full", self.link.dropped),

@@ -89,11 +89,11 @@ impl Flows {
                 Ok(socket) => self.insert(flow, Side::new(socket, false)),
                 Err(why) => engine.refused(now, flow, why),
             },
-            Target::Resolver => match TcpSide::pair(registry, token) {
+            Target::Resolver { client } => match TcpSide::pair(registry, token) {
                 Ok((socket, theirs)) => {
                     self.insert(flow, Side::new(socket, true));
                     engine.connected(now, flow);
-                    events.stream(theirs);
+                    events.stream(client, theirs);
                 }
                 Err(_) => engine.refused(now, flow, Unreachable::Exhausted),
             },

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use mio::{Poll, Waker};
 
-use crate::stack::{Config, Directory, Ledger, ShardId};
+use crate::stack::{Common, Config, Directory, Ledger, Links, ShardId};
 use crate::sys::clock;
 use crate::uplink::Uplink;
 
@@ -46,6 +46,10 @@ pub fn spawn(
     events: &Events,
 ) -> io::Result<DriverHandle> {
     let directories = Directory::shared(queues.len(), seed()?);
+    let common = Common {
+        ledger: ledger.clone(),
+        links: Links::new(seed()?),
+    };
     let polls = queues.iter().map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
     let wakers = polls
         .iter()
@@ -56,7 +60,7 @@ pub fn spawn(
     let queues: Vec<Arc<dyn Uplink>> = queues.into_iter().map(Arc::from).collect();
     let shards = polls.into_iter().zip(&queues).zip(directories).zip(inboxes).zip(wakers);
     for ((((poll, uplink), directory), (siblings, mail)), waker) in shards {
-        let engine = worker::engine(directory, ledger.clone(), config.clone(), seed()?);
+        let engine = worker::engine(directory, &common, config.clone(), seed()?);
         let (commands, orders) = std::sync::mpsc::channel();
         let first = siblings.mine() == FIRST;
         let mut worker = Worker::new(poll, Arc::clone(uplink), engine, siblings, orders, mail, events.clone())?;

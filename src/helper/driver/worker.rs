@@ -24,14 +24,14 @@ use super::ready::Ready;
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::echo::Request;
-use crate::stack::{Config, Directory, Engine, Ledger, Offload, Passage, ShardId};
+use crate::stack::{Common, Config, Directory, Engine, Offload, Passage, ShardId};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
 
 /// An engine whose rings lie in memory of the kernel's.
-pub(super) fn engine(directory: Directory, ledger: Ledger, config: Config, seed: [u64; 4]) -> Engine {
-    Engine::shard(directory, ledger, config, Box::new(Mappings::default()), seed)
+pub(super) fn engine(directory: Directory, common: &Common, config: Config, seed: [u64; 4]) -> Engine {
+    Engine::shard(directory, common, config, Box::new(Mappings::default()), seed)
 }
 
 /// The uplink with its readiness and the one buffer that every outgoing frame is written into.
@@ -298,6 +298,7 @@ impl Worker {
                 return;
             }
             Passage::Whole { frame } => return self.handle_frame(now, Offload::ASSEMBLED, &frame, delivery),
+            Passage::Relay { head } => return self.link.pass_on(offload, frame, &head),
             Passage::Elsewhere { shard } => {
                 let mail = Mail::Frame {
                     offload,
@@ -419,6 +420,17 @@ impl Link {
             buffer: vec![0; FRAME_BYTES].into_boxed_slice(),
             dropped: 0,
         }
+    }
+
+    /// Sends a frame as it came, with another header in front.
+    fn pass_on(&mut self, offload: Offload, frame: &[u8], head: &[u8]) {
+        let Some(out) = self.buffer.get_mut(..frame.len()) else {
+            return;
+        };
+        out.copy_from_slice(frame);
+        out[..head.len()].copy_from_slice(head);
+        let len = frame.len();
+        self.send(crate::stack::Transmit { offload, len });
     }
 
     /// Sends what the engine wrote into the buffer.

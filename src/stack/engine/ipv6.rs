@@ -56,6 +56,9 @@ impl Engine {
         if packet.target != packet.target.to_canonical() {
             return Err(Discard::Nowhere);
         }
+        if let Some(passage) = self.relay(now, offload, frame, &packet)? {
+            return Ok(passage);
+        }
         if packet.time_to_live == 1 && !self.config.policy.is_gateway(packet.target) {
             self.report(now, IcmpError::TimeExceeded, packet.source, packet.bytes);
             return Err(Discard::TimeToLive);

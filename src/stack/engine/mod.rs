@@ -18,6 +18,7 @@ mod fragments;
 mod host;
 mod ipv6;
 mod neighbours;
+mod relay;
 mod room;
 mod routers;
 mod segments;
@@ -46,6 +47,7 @@ use crate::stack::frame::{MAX_FRAME, Packet, ethernet};
 use crate::stack::icmp::{IcmpError, Way, may_be_reported};
 use crate::stack::icmpv6;
 use crate::stack::ledger::{Kind, Ledger};
+use crate::stack::links::Links;
 use crate::stack::random::Random;
 use crate::stack::rings::{RingMemory, Sockets};
 use crate::stack::timer::{Deadline, Timers};
@@ -58,6 +60,7 @@ pub struct Engine {
     config: Config,
     directory: Directory,
     ledger: Ledger,
+    links: Links,
     containers: Containers,
     flows: Flows,
     time_wait: TimeWait,
@@ -86,19 +89,31 @@ pub struct Engine {
     plain: Vec<u8>,
 }
 
+/// What the engines of one network have in common besides the [`Directory`].
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Who holds how much.
+    pub ledger: Ledger,
+    /// Who is linked to whom.
+    pub links: Links,
+}
+
 impl Engine {
     /// `memory` is where the rings of TCP flows lie; `seed` keys the hash tables, sequence numbers and ids.
     pub fn new(config: Config, memory: Box<dyn RingMemory>, seed: [u64; 4]) -> Self {
-        let ledger = Ledger::new(config.limits);
-        Self::shard(Directory::default(), ledger, config, memory, seed)
+        let common = Common {
+            ledger: Ledger::new(config.limits),
+            links: Links::new(seed),
+        };
+        Self::shard(Directory::default(), &common, config, memory, seed)
     }
 
-    /// One of several that serve a network together, as far as they share the `directory`. The limits are the `ledger`'s
-    /// and hold for all of them; a flow or mapping makes room only for others of the same engine. Each has a `seed` of its
-    /// own.
+    /// One of several that serve a network together, as far as they share the `directory` and what is in `common`. The
+    /// limits are the ledger's and hold for all of them; a flow or mapping makes room only for others of the same engine.
+    /// Each has a `seed` of its own.
     pub fn shard(
         directory: Directory,
-        ledger: Ledger,
+        Common { ledger, links }: &Common,
         config: Config,
         memory: Box<dyn RingMemory>,
         seed: [u64; 4],
@@ -110,10 +125,10 @@ impl Engine {
             flows: Flows::new(random.hash_key(), directory.clone()),
             time_wait: TimeWait::new(random.hash_key(), directory.clone()),
             sockets: Sockets::new(memory, config.tcp_ring),
-            mappings: Associations::new(random.hash_key(), Kind::Mapping, &ledger),
-            clients: Associations::new(random.hash_key(), Kind::Client, &ledger),
+            mappings: Associations::new(random.hash_key(), Kind::Mapping, ledger),
+            clients: Associations::new(random.hash_key(), Kind::Client, ledger),
             client_index: HashMap::with_hasher(random.hash_key()),
-            echoes: Associations::new(random.hash_key(), Kind::Echo, &ledger),
+            echoes: Associations::new(random.hash_key(), Kind::Echo, ledger),
             ready: VecDeque::new(),
             control: Control::default(),
             fragments: Fragments::default(),
@@ -130,7 +145,8 @@ impl Engine {
             plain: Vec::new(),
             directory,
             random,
-            ledger,
+            ledger: ledger.clone(),
+            links: links.clone(),
             config,
         }
     }
@@ -169,6 +185,11 @@ impl Engine {
         self.counters
     }
 
+    /// How often a container spoke with an address that is not its own, by its hardware address.
+    pub fn spoofed_by(&self, mac: EthernetAddress) -> u64 {
+        self.containers.spoofed_by(mac)
+    }
+
     // Frames
 
     /// Takes one frame from the bridge.
@@ -183,6 +204,9 @@ impl Engine {
             Err(why) => {
                 self.counters.frames_in += 1;
                 self.counters.discard(why);
+                if why == Discard::Spoofed {
+                    self.containers.blame(frame);
+                }
                 Passage::Done
             }
         }
@@ -271,6 +295,9 @@ impl Engine {
             return self.receive_fragment(now, offload, frame, &packet, place);
         }
         self.containers.check_source(packet.mac, packet.source)?;
+        if let Some(passage) = self.relay(now, offload, frame, &packet)? {
+            return Ok(passage);
+        }
         if packet.time_to_live == 1 && !self.config.policy.is_gateway(packet.target) {
             self.report(now, IcmpError::TimeExceeded, packet.source, packet.bytes);
             return Err(Discard::TimeToLive);

@@ -77,7 +77,7 @@ impl Engine {
     ) -> Result<(), Discard> {
         let target = match self.config.policy.lead(Transport::Tcp, tuple.our) {
             Lead::Host(target) => Target::Host(target),
-            Lead::Resolver => Target::Resolver,
+            Lead::Resolver => Target::Resolver { client: packet.source },
             Lead::Refused => {
                 self.refuse_segment(&tuple, segment, packet);
                 return Err(Discard::Refused);
