@@ -1,7 +1,8 @@
 //! The containers that hang on the bridge: who may send from which address.
 //!
-//! Nothing is learned from frames: the shell says who is attached. Every frame is checked against this table before
-//! anything else looks at it, so no container can speak with another's address.
+//! Nothing is learned from frames: the shell says who is attached, and where it lets addresses be leased from a range, each
+//! lease does. Every frame is checked against this table before anything else looks at it, so no container can speak with
+//! another's address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

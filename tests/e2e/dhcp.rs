@@ -211,9 +211,13 @@ impl Client {
     fn dhclient(host: &Host) -> Outcome<Self> {
         host.user("dhclient --version")?.possible("there is no dhclient")?;
         let (script, home) = (script(host, "dhclient.sh", DHCLIENT)?, host.home());
-        let home = home.display();
+        let (home, program) = (home.display(), host.folder().join("dhclient"));
+        let program = program.display();
+        // Some distributions let the one in its usual place run no script but theirs (AppArmor).
+        host.root(&format!("sh -c 'cp $(command -v dhclient) {program}'"))?
+            .ok()?;
         Ok(Self(format!(
-            "dhclient -v -cf /dev/null -lf {home}/leases -pf {home}/pid -sf {script} eth0"
+            "{program} -v -cf /dev/null -lf {home}/leases -pf {home}/pid -sf {script} eth0"
         )))
     }
 
