@@ -11,6 +11,7 @@
 //! | layer | module | what lives there |
 //! | --- | --- | --- |
 //! | shell | [`cli`] | commands and what they print |
+//! | shell | [`compat`] | other programs' command lines, slirp4netns; and the engine that they share |
 //! | shell | [`container`] | a command in namespaces of its own: init, monitor, `exec` |
 //! | shell | [`helper`] | the supervisor of one network, and the driver of its data plane: a worker for each core |
 //! | shell | [`api`] | typed requests between commands and helper |
@@ -84,6 +85,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod compat;
 pub mod container;
 pub mod helper;
 pub mod host;

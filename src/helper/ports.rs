@@ -224,10 +224,13 @@ fn without_ipv6(mapping: &mut Mapping) {
 
 fn destination(container: ContainerPort, lease: &Lease) -> Destination {
     let port = container.port;
-    Destination {
-        v4: SocketAddrV4::new(lease.address, port),
-        v6: lease.address6.map(|address| SocketAddrV6::new(address, port, 0, 0)),
-    }
+    let v4 = SocketAddrV4::new(lease.address, port);
+    lease
+        .address6
+        .map_or(Destination::One(v4.into()), |address| Destination::Both {
+            v4,
+            v6: SocketAddrV6::new(address, port, 0, 0),
+        })
 }
 
 fn transport(protocol: Protocol) -> Transport {

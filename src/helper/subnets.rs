@@ -80,6 +80,7 @@ impl Subnets {
         Some(Ipv6 {
             gateway,
             prefix: subnet.prefix(),
+            autonomous: false,
         })
     }
 

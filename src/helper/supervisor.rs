@@ -26,6 +26,7 @@ use super::place::{Place, Root};
 use super::subnets::{self, Claim, Subnets};
 use crate::api::events::Event as Happening;
 use crate::api::types::{NetworkOptions, Status};
+use crate::host::outbound::Outbound;
 use crate::host::resolver::{Resolver, ResolverConfig, Source, follow_search};
 use crate::netns::{
     Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkEnd, Watch, host_facts,
@@ -160,7 +161,7 @@ impl Supervisor {
         let resolver = resolver(options, network, &subnets);
         let (events, receiver) = driver::Events::channel(resolver.clone());
         let queues = uplink::open(uplink.kind, uplink.queues)?;
-        let driver = driver::spawn(&config, &ledger, queues, random::seed, &events)?;
+        let driver = driver::spawn(&config, &ledger, queues, Outbound::default(), random::seed, &events)?;
         let supervisor = Arc::new(Self {
             name: network.to_owned(),
             options: options.clone(),

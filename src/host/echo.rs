@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::errno::would_block;
 use super::failure::next_failure;
 use super::handling::Told;
+use super::outbound::Outbound;
 use crate::stack::{Failure, Handling};
 use crate::sys::error_queue;
 
@@ -56,13 +57,16 @@ pub const HEADER: usize = 8;
 
 impl PingSocket {
     /// Opens a ping socket; EACCES when `ping_group_range` leaves the user out.
-    pub fn open(target: IpAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub fn open(target: IpAddr, outbound: Outbound, registry: &Registry, token: Token) -> io::Result<Self> {
         let (domain, protocol) = match target {
             IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
             IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
         };
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         socket.set_nonblocking(true)?;
+        if let Some(source) = outbound.towards(target) {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
         error_queue::enable(&socket, target)?;
         registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
         Ok(Self {

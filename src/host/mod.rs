@@ -9,6 +9,7 @@ pub mod errno;
 mod failure;
 mod handling;
 pub mod listen;
+pub mod outbound;
 pub mod resolver;
 pub mod tcp;
 pub mod udp;

@@ -8,11 +8,13 @@ use std::time::Duration;
 use mio::event::{Event, Source};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::errno::{unreachable, would_block};
 use super::failure::next_failure;
 use super::handling::Told;
+use super::outbound::Outbound;
 use crate::stack::{Failure, Handling, Unconnected, Unreachable};
 use crate::sys::error_queue;
 
@@ -55,16 +57,18 @@ pub enum Progress {
 }
 
 impl TcpSide {
-    /// Starts to connect.
+    /// Starts to connect, from the address that is meant for it.
     pub fn connect(
         target: SocketAddr,
+        outbound: Outbound,
         handling: Handling,
         registry: &Registry,
         token: Token,
     ) -> Result<Self, Unreachable> {
         let mut told = Told::of_connection(target.ip());
         let traced = Some(target.ip()).filter(|_| handling.time_to_live < TRACED_BELOW);
-        let stream = call(target, handling, &mut told, traced).map_err(|error| not_connected(&error, target))?;
+        let stream = open(target, handling, &mut told, traced).and_then(|socket| call(socket, outbound, target));
+        let stream = stream.map_err(|error| not_connected(&error, target))?;
         let side = Self::register(Stream::Tcp(stream), told, Phase::Connecting, registry, token);
         let side = side.map_err(|error| unreachable(&error))?;
         Ok(Self { traced, ..side })
@@ -255,12 +259,22 @@ impl TcpSide {
     }
 }
 
-/// connect(2) on a socket whose SYN is treated so already.
-fn call(target: SocketAddr, handling: Handling, told: &mut Told, traced: Option<IpAddr>) -> io::Result<TcpStream> {
+/// A socket whose SYN is treated so already.
+fn open(target: SocketAddr, handling: Handling, told: &mut Told, traced: Option<IpAddr>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
     told.tell(&socket, handling);
     if let Some(target) = traced {
         error_queue::enable(&socket, target)?;
+    }
+    Ok(socket)
+}
+
+/// connect(2), from the address that is meant for the target.
+fn call(socket: Socket, outbound: Outbound, target: SocketAddr) -> io::Result<TcpStream> {
+    if let Some(source) = outbound.towards(target.ip()) {
+        // The port is chosen when the target is known, of which each has 64 Ki (ip(7)); before Linux 4.2 it is chosen now.
+        let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
+        socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     match socket.connect(&target.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),

@@ -5,7 +5,7 @@
 //! UDP_GRO hands over what came in together (udp(7), linux/udp.h).
 
 use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
 
@@ -17,6 +17,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setso
 use super::errno::would_block;
 use super::failure::next_failure;
 use super::handling::Told;
+use super::outbound::Outbound;
 use crate::stack::{Failure, Handling};
 use crate::sys::datagrams::Batch;
 use crate::sys::error_queue;
@@ -31,15 +32,23 @@ pub struct UdpSide {
 }
 
 impl UdpSide {
-    /// Opens the socket of a mapping whose container port is `port`, in the address family of `target`.
+    /// Opens the socket of a mapping whose container port is `port`, in the address family of `target`; it sends from
+    /// `outbound`.
     ///
     /// The kernel chooses the number; its parity follows the container's where that is possible (RFC 4787 REQ-4). The
     /// number itself is not kept: it could shadow a service that the host starts later.
-    pub fn open(target: SocketAddr, port: u16, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut socket = bind(target, 0)?;
+    pub fn open(
+        target: SocketAddr,
+        outbound: Outbound,
+        port: u16,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let bind = |number| UdpSocket::bind(outbound.bound(target.ip(), number));
+        let mut socket = bind(0)?;
         let number = socket.local_addr()?.port();
         if number % 2 != port % 2
-            && let Ok(neighbour) = bind(target, number ^ 1)
+            && let Ok(neighbour) = bind(number ^ 1)
         {
             socket = neighbour;
         }
@@ -137,14 +146,6 @@ impl UdpSide {
     }
 }
 
-fn bind(target: SocketAddr, port: u16) -> io::Result<UdpSocket> {
-    let any = match target {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-    };
-    UdpSocket::bind(any)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +153,8 @@ mod tests {
 
     fn open(port: u16) -> (UdpSide, SocketAddr, mio::Poll) {
         let poll = mio::Poll::new().unwrap();
-        let side = UdpSide::open(SocketAddr::from(([127, 0, 0, 1], 9)), port, poll.registry(), Token(0)).unwrap();
+        let target = SocketAddr::from(([127, 0, 0, 1], 9));
+        let side = UdpSide::open(target, Outbound::default(), port, poll.registry(), Token(0)).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], side.socket.local_addr().unwrap().port()));
         (side, address, poll)
     }

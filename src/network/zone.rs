@@ -38,6 +38,17 @@ pub enum Owner<'z> {
 }
 
 impl Zone {
+    /// Knows no name at all: every question is for others.
+    pub fn empty() -> Self {
+        Self {
+            network: String::new(),
+            subnets: Vec::new(),
+            forward: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            reverse: BTreeMap::new(),
+        }
+    }
+
     /// A network without containers, by its subnets with the gateway's address in each.
     pub fn new(network: &str, subnets: impl IntoIterator<Item = (IpNetwork, IpAddr)>) -> Self {
         let (subnets, gateways): (Vec<_>, Vec<_>) = subnets.into_iter().unzip();

@@ -1,10 +1,10 @@
 //! The containers that hang on the bridge: who may send from which address.
 //!
-//! Nothing is learned from frames: the shell says who is attached, and where it lets addresses be leased from a range, each
-//! lease does. Every frame is checked against this table before anything else looks at it, so no container can speak with
-//! another's address.
+//! Every frame is checked against this table before anything else looks at it, so no container can speak with another's
+//! address. Nothing is learned from frames where the shell says who is attached ([`Senders`]); where it lets addresses be
+//! leased from a range, each lease says so, too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use ahash::RandomState;
@@ -13,7 +13,7 @@ use smoltcp::wire::EthernetAddress;
 
 use super::counters::Discard;
 use super::frame::ethernet;
-use super::types::Attachment;
+use super::types::{Attachment, Senders};
 
 /// One attached interface.
 #[derive(Debug)]
@@ -28,6 +28,9 @@ pub(super) struct Container {
 pub(super) struct Containers {
     table: HashMap<IpAddr, Container, RandomState>,
     macs: HashMap<EthernetAddress, Hardware, RandomState>,
+    senders: Senders,
+    /// What was learnt, the latest last.
+    learnt: VecDeque<IpAddr>,
 }
 
 /// One hardware address.
@@ -43,10 +46,12 @@ struct Hardware {
 }
 
 impl Containers {
-    pub(super) fn new(key: RandomState) -> Self {
+    pub(super) fn new(key: RandomState, senders: Senders) -> Self {
         Self {
             table: HashMap::with_hasher(key.clone()),
             macs: HashMap::with_hasher(key),
+            senders,
+            learnt: VecDeque::new(),
         }
     }
 
@@ -80,6 +85,31 @@ impl Containers {
         gone
     }
 
+    /// Attaches what has come without being announced; returns who is to be detached for it.
+    pub(super) fn learn(&mut self, attachment: Attachment) -> Option<Attachment> {
+        let known = self.learnt.contains(&attachment.address);
+        self.learnt.retain(|address| *address != attachment.address);
+        self.learnt.push_back(attachment.address);
+        self.attach(attachment);
+        if known || self.learnt.len() <= MOST_LEARNT {
+            return None;
+        }
+        let address = self.learnt.pop_front()?;
+        let mac = self.table.get(&address)?.mac;
+        Some(Attachment { mac, address })
+    }
+
+    /// Where the address is that was learnt last.
+    pub(super) fn heard_last(&self) -> Option<EthernetAddress> {
+        let address = self.learnt.back()?;
+        self.table.get(address).map(|container| container.mac)
+    }
+
+    /// Whether the owner of `mac` may ask before it has an address.
+    pub(super) fn serves(&self, mac: EthernetAddress) -> bool {
+        self.senders != Senders::Attached || self.knows(mac)
+    }
+
     /// Whether any address belongs to `mac`.
     pub(super) fn knows(&self, mac: EthernetAddress) -> bool {
         self.macs.contains_key(&mac)
@@ -105,7 +135,12 @@ impl Containers {
 
     /// Whether `mac` may have one more answer to what costs it nothing to ask.
     pub(super) fn may_solicit(&mut self, now: Instant, mac: EthernetAddress) -> bool {
-        let hardware = self.macs.get_mut(&mac);
+        let unheard = self.senders != Senders::Attached && self.macs.len() < MOST_LEARNT;
+        let hardware = if unheard {
+            Some(self.macs.entry(mac).or_default())
+        } else {
+            self.macs.get_mut(&mac)
+        };
         hardware.is_some_and(|hardware| hardware.solicitations.take(now))
     }
 
@@ -187,6 +222,9 @@ impl Default for TokenBucket {
         }
     }
 }
+
+/// Addresses of one namespace that are remembered: a subnet of containers behind it, and what IPv6 makes anew each day.
+const MOST_LEARNT: usize = 1024;
 
 /// Enough for a traceroute of 30 hops with three probes each to see every answer.
 const BURST: u32 = 100;

@@ -39,6 +39,8 @@ pub struct Config {
     pub ipv6: Option<Ipv6>,
     /// What those are told who configure themselves, of both families; none: they are not answered.
     pub dhcp: Option<Dhcp>,
+    /// Whose frames are taken.
+    pub senders: Senders,
     /// What the uplink takes from us.
     pub uplink: UplinkCapabilities,
     /// Bytes of each of a TCP flow's two rings: what may wait for the host, and for the container.
@@ -55,6 +57,21 @@ pub struct Ipv6 {
     pub gateway: Ipv6Addr,
     /// Bits of the subnet around it.
     pub prefix: u8,
+    /// Whether addresses may be formed from it: nobody is told which to use.
+    pub autonomous: bool,
+}
+
+/// Whose frames are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Senders {
+    /// Those of containers that were attached, from the addresses that they were given.
+    Attached,
+    /// Those of the one network namespace behind the uplink, from any address that is not ours; it is what we serve, so
+    /// there is nobody whom it could deceive but itself. Its addresses are learnt as they are used.
+    Guest {
+        /// Where an address is that has not been heard of yet.
+        mac: EthernetAddress,
+    },
 }
 
 /// Bounds on what containers can make us keep, counted over all engines of a network
@@ -93,6 +110,7 @@ impl Config {
             policy,
             ipv6: None,
             dhcp: None,
+            senders: Senders::Attached,
             uplink,
             tcp_ring: DEFAULT_TCP_RING,
             limits: Limits::default(),

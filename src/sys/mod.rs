@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod capabilities;
 pub mod clock;
 pub mod code;
 pub mod datagrams;

@@ -51,6 +51,7 @@ mod ports;
 mod refusals;
 mod requests;
 mod scale;
+mod slirp4netns;
 mod terminal;
 mod threads;
 mod tour;
@@ -98,6 +99,7 @@ fn all() -> Vec<Case> {
         names::CASES,
         dns::CASES,
         v6::CASES,
+        slirp4netns::CASES,
         neighbours::CASES,
         policy::CASES,
         containers::CASES,

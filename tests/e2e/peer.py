@@ -4,6 +4,7 @@ Each says `ready` when it listens, and one line for each thing that it sees. Onl
 """
 import ctypes
 import errno
+import fcntl
 import hashlib
 import http.server
 import os
@@ -823,6 +824,69 @@ def trap(code):
     say("ready")
     while True:
         signal.pause()
+
+
+def unix_ask(path, *pieces):
+    """Says what is answered to the pieces of a message, sent one after the other."""
+    with socket.socket(socket.AF_UNIX) as conn:
+        conn.settimeout(10)
+        conn.connect(path)
+        for piece in pieces:
+            conn.sendall(piece.encode())
+            time.sleep(0.05 if len(pieces) > 1 else 0)
+        conn.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := conn.recv(65536):
+            answer += data
+    say(answer.decode())
+
+
+def unix_silence(path, count):
+    """Connects so many times and says nothing."""
+    held = []
+    for _ in range(int(count)):
+        conn = socket.socket(socket.AF_UNIX)
+        conn.connect(path)
+        held.append(conn)
+    say("ready")
+    while True:
+        signal.pause()
+
+
+def hung_up(file, *command):
+    """Runs a command that has the end of a pipe at descriptor 4, and hangs it up when there is such a file."""
+    inner, outer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(outer)
+        os.dup2(inner, 4)
+        os.set_inheritable(4, True)
+        os.execv(command[0], command)
+    os.close(inner)
+    while not os.path.exists(file):
+        time.sleep(0.01)
+    os.close(outer)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def tap_of(pid, name, *command):
+    """Runs a command that has a TAP of a process's network namespace at descriptor 7."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here, there = socket.socketpair()
+    if os.fork() == 0:
+        for kind in ("user", "net"):
+            if libc.setns(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY), 0) != 0:
+                sys.exit(f"setns: {os.strerror(ctypes.get_errno())}")
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+        tap_without_information, set_interface = 0x0002 | 0x1000, 0x400454CA  # IFF_TAP | IFF_NO_PI, TUNSETIFF
+        fcntl.ioctl(tap, set_interface, struct.pack("16sH22x", name.encode(), tap_without_information))
+        socket.send_fds(there, [b"x"], [tap])
+        os._exit(0)
+    _, [tap], _, _ = socket.recv_fds(here, 1, 1)
+    os.wait()
+    os.dup2(tap, 7)
+    os.set_inheritable(7, True)
+    os.execv(command[0], command)
 
 
 def deaf():

@@ -354,6 +354,7 @@ fn without_an_address_there_is_advice() {
         config.ipv6 = Some(gangplank::stack::Ipv6 {
             gateway: GATEWAY6,
             prefix: 64,
+            autonomous: false,
         });
     });
     let answer = ask(&mut net, &proper(SOLICIT, &[])).unwrap();

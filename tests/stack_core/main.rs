@@ -18,6 +18,7 @@ mod dhcpv6;
 mod errors;
 mod fragments;
 mod guarding;
+mod guest;
 mod handling;
 mod handshake;
 mod hostile;

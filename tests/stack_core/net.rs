@@ -121,6 +121,7 @@ impl Net {
             config.ipv6 = Some(Ipv6 {
                 gateway: GATEWAY6,
                 prefix: 64,
+                autonomous: false,
             });
             change(config);
         });

@@ -63,13 +63,18 @@ pub struct Opening {
     pub destination: Destination,
 }
 
-/// Where the clients of a published port are led: the container's address and port, in each family that it has.
+/// Where the clients of a published port are led.
 #[derive(Debug, Clone, Copy)]
-pub struct Destination {
-    /// Every container has this one.
-    pub v4: SocketAddrV4,
-    /// In a network with IPv6.
-    pub v6: Option<SocketAddrV6>,
+pub enum Destination {
+    /// All of them to this address and port.
+    One(SocketAddr),
+    /// Each to the container's address of its own family.
+    Both {
+        /// Its address and port of IPv4.
+        v4: SocketAddrV4,
+        /// And of IPv6.
+        v6: SocketAddrV6,
+    },
 }
 
 impl Destination {
@@ -80,10 +85,10 @@ impl Destination {
     /// first, and we have accepted its connection before the container was asked: it would not try 127.0.0.1 when that
     /// connection is reset. So a connection that nobody takes at the IPv6 address is led to the IPv4 address.
     pub(super) fn of(&self, client: SocketAddr) -> (SocketAddr, Option<SocketAddr>) {
-        let v4 = self.v4.into();
-        match self.v6.filter(|_| client.ip().to_canonical().is_ipv6()) {
-            Some(v6) => (v6.into(), Some(v4)),
-            None => (v4, None),
+        match *self {
+            Self::One(address) => (address, None),
+            Self::Both { v4, v6 } if client.ip().to_canonical().is_ipv6() => (v6.into(), Some(v4.into())),
+            Self::Both { v4, .. } => (v4.into(), None),
         }
     }
 }

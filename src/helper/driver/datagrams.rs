@@ -20,6 +20,7 @@ use super::train::Train;
 use super::worker::Link;
 use crate::host::echo::{HEADER, PingSocket, Reply, Request};
 use crate::host::errno::{unreachable, unsent, would_block};
+use crate::host::outbound::Outbound;
 use crate::host::udp::UdpSide;
 use crate::stack::{
     ClientSocket, EchoId, Engine, Failure, Fault, Handling, MappingId, Payload, PublishId, Transmit, Unreachable,
@@ -40,6 +41,8 @@ pub(super) struct Datagrams {
     batch: Batch,
     /// The echo being received.
     echo: Box<[u8]>,
+    /// From where they go out.
+    outbound: Outbound,
 }
 
 /// What a container sends.
@@ -62,8 +65,9 @@ struct Published {
     destination: Destination,
 }
 
-impl Default for Datagrams {
-    fn default() -> Self {
+impl Datagrams {
+    /// None yet; they will go out from `outbound`.
+    pub(super) fn new(outbound: Outbound) -> Self {
         Self {
             mappings: HashMap::new(),
             echoes: HashMap::new(),
@@ -72,11 +76,10 @@ impl Default for Datagrams {
             handling: Handling::USUAL,
             batch: Batch::new(),
             echo: vec![0; ECHO_BYTES].into_boxed_slice(),
+            outbound,
         }
     }
-}
 
-impl Datagrams {
     /// Sends a container's datagram, or a superframe's several: at once, or with others of their kind when
     /// [`Datagrams::flush`] is called. `refuse` hears which frame's could not be sent.
     pub(super) fn send(&mut self, registry: &Registry, outgoing: Outgoing<'_>, mut refuse: impl FnMut(&[u8], Fault)) {
@@ -140,7 +143,7 @@ impl Datagrams {
         let socket = match self.echoes.entry(echo) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let socket = PingSocket::open(request.target, registry, Readiness::Echo(echo).into())
+                let socket = PingSocket::open(request.target, self.outbound, registry, Readiness::Echo(echo).into())
                     .inspect_err(explain_ping)
                     .map_err(|error| unreachable(&error))?;
                 new.insert(socket)
@@ -244,7 +247,7 @@ impl Datagrams {
         match self.mappings.entry(id) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(new) => {
-                let socket = UdpSide::open(target, port, registry, Readiness::Mapping(id).into())
+                let socket = UdpSide::open(target, self.outbound, port, registry, Readiness::Mapping(id).into())
                     .map_err(|error| unreachable(&error))?;
                 Ok(new.insert(socket))
             }

@@ -13,6 +13,7 @@ use super::command::{Destination, Events};
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::errno::{is_exhaustion, would_block};
+use crate::host::outbound::Outbound;
 use crate::host::tcp::{Progress, TcpSide};
 use crate::stack::{Closing, Engine, FlowId, Handling, PublishId, Target, Unreachable};
 
@@ -26,6 +27,8 @@ pub(super) struct Flows {
     /// How many of them have come to an end in one direction at least.
     ending: usize,
     listeners: BTreeMap<PublishId, Listener>,
+    /// From where connections go out.
+    outbound: Outbound,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,14 @@ pub(super) struct Client {
 }
 
 impl Flows {
+    /// None yet; they will go out from `outbound`.
+    pub(super) fn new(outbound: Outbound) -> Self {
+        Self {
+            outbound,
+            ..Self::default()
+        }
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -85,7 +96,7 @@ impl Flows {
     ) {
         let token = Readiness::Flow(flow).into();
         match target {
-            Target::Host(address) => match TcpSide::connect(address, handling, registry, token) {
+            Target::Host(address) => match TcpSide::connect(address, self.outbound, handling, registry, token) {
                 Ok(socket) => self.insert(flow, Side::new(socket, false)),
                 Err(why) => engine.refused(now, flow, why),
             },

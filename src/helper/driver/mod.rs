@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use mio::{Poll, Waker};
 
+use crate::host::outbound::Outbound;
 use crate::stack::{Common, Config, Directory, Ledger, Links, ShardId};
 use crate::sys::clock;
 use crate::uplink::Uplink;
@@ -37,11 +38,13 @@ use siblings::Siblings;
 use token::Readiness;
 use worker::Worker;
 
-/// Starts a worker's thread for each queue of the uplink; they share the `ledger`, and `seed` draws secrets.
+/// Starts a worker's thread for each queue of the uplink; they share the `ledger`, host sockets go out from `outbound`, and
+/// `seed` draws secrets.
 pub fn spawn(
     config: &Config,
     ledger: &Ledger,
     queues: Vec<Box<dyn Uplink>>,
+    outbound: Outbound,
     seed: impl Fn() -> io::Result<[u64; 4]>,
     events: &Events,
 ) -> io::Result<DriverHandle> {
@@ -64,6 +67,7 @@ pub fn spawn(
         let (commands, orders) = std::sync::mpsc::channel();
         let first = siblings.mine() == FIRST;
         let mut worker = Worker::new(poll, Arc::clone(uplink), engine, siblings, orders, mail, events.clone())?;
+        worker.go_out_from(outbound);
         if first {
             for (shard, uplink) in queues.iter().enumerate() {
                 worker.take_queue(clock::now(), ShardId(shard), Arc::clone(uplink));

@@ -24,6 +24,7 @@ use super::ready::Ready;
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::echo::Request;
+use crate::host::outbound::Outbound;
 use crate::stack::{Common, Config, Directory, Engine, Offload, Passage, ShardId};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
@@ -83,7 +84,7 @@ impl Worker {
             queues: Queues::default(),
             engine,
             flows: Flows::default(),
-            datagrams: Datagrams::default(),
+            datagrams: Datagrams::new(Outbound::default()),
             frame: vec![0; FRAME_BYTES].into_boxed_slice(),
             ready: Ready::default(),
             commands,
@@ -95,6 +96,12 @@ impl Worker {
             astray: 0,
             linger: Linger::new(std::thread::available_parallelism().map_or(1, usize::from)),
         })
+    }
+
+    /// Before anything is opened: all of it goes out from there.
+    pub(super) fn go_out_from(&mut self, outbound: Outbound) {
+        self.flows = Flows::new(outbound);
+        self.datagrams = Datagrams::new(outbound);
     }
 
     /// Serves until it is told to stop, the uplink is lost, or a sibling has ended.

@@ -33,7 +33,11 @@ enum Found {
 
 fn look_up(zone: &Zone, client: IpAddr, host: Option<&str>, query: &Query) -> Option<Found> {
     let name = query.name();
-    let own = || host.filter(|host| is_own_name(host, &name)).map(|_| zone.host());
+    let own = || {
+        host.filter(|host| is_own_name(host, &name))
+            .map(|_| zone.host())
+            .filter(|addresses| !addresses.is_empty())
+    };
     let Some(addresses) = zone.addresses_for(client, &name).or_else(own) else {
         return look_back(zone, query);
     };

@@ -18,6 +18,7 @@ impl Engine {
     /// An accepted host connection becomes a flow to `container`; loopback clients and clients inside the subnet appear
     /// as the gateway.
     pub fn accept(&mut self, now: Instant, client: SocketAddr, container: SocketAddr) -> Result<FlowId, Refusal> {
+        self.expect(container.ip());
         let known = self.containers.get(container.ip()).filter(|_| container.port() != 0);
         let mac = known.ok_or(Refusal::NoContainer)?.mac;
         let flow = self.flow_place(now, container.ip()).ok_or(Refusal::Full)?;

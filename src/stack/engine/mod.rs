@@ -9,6 +9,7 @@
 //!
 //! This file holds the way in and the way out; each protocol has a file of its own beside it.
 
+mod admission;
 mod arp;
 mod dhcp;
 mod dhcpv6;
@@ -121,7 +122,7 @@ impl Engine {
         let mut random = Random::new(seed);
         let config = usable(config);
         Self {
-            containers: Containers::new(random.hash_key()),
+            containers: Containers::new(random.hash_key(), config.senders),
             flows: Flows::new(random.hash_key(), directory.clone()),
             time_wait: TimeWait::new(random.hash_key(), directory.clone()),
             sockets: Sockets::new(memory, config.tcp_ring),
@@ -294,11 +295,11 @@ impl Engine {
         if let Some(place) = packet.place {
             return self.receive_fragment(now, offload, frame, &packet, place);
         }
-        self.containers.check_source(packet.mac, packet.source)?;
+        self.admit(packet.mac, packet.source)?;
         if let Some(passage) = self.relay(now, offload, frame, &packet)? {
             return Ok(passage);
         }
-        if packet.time_to_live == 1 && !self.config.policy.is_gateway(packet.target) {
+        if packet.time_to_live == 1 && !self.config.policy.is_ours(packet.target) {
             self.report(now, IcmpError::TimeExceeded, packet.source, packet.bytes);
             return Err(Discard::TimeToLive);
         }

@@ -47,12 +47,12 @@ impl Engine {
     }
 
     /// A probe for a duplicate (RFC 4862 section 5.4.2) has no sender's address and claims nothing.
-    fn check_neighbour(&self, packet: &Packet<'_>) -> Result<(), Discard> {
-        let nobody = packet.source.is_unspecified() && self.containers.knows(packet.mac);
+    fn check_neighbour(&mut self, packet: &Packet<'_>) -> Result<(), Discard> {
+        let nobody = packet.source.is_unspecified() && self.containers.serves(packet.mac);
         if nobody || self.is_own_link_local(packet) {
             return Ok(());
         }
-        self.containers.check_source(packet.mac, packet.source)
+        self.admit(packet.mac, packet.source)
     }
 
     fn answer_solicitation(&mut self, packet: &Packet<'_>, solicitation: Solicitation) -> Result<(), Discard> {
@@ -67,7 +67,9 @@ impl Engine {
         let solicited = !probe;
         let standing = if self.config.policy.is_gateway(target.into()) {
             Standing::Router { solicited }
-        } else if solicited && self.stands_for(packet.mac, packet.source, target.into()) {
+        } else if self.config.policy.answers_for(target.into())
+            || solicited && self.stands_for(packet.mac, packet.source, target.into())
+        {
             Standing::Host { solicited }
         } else {
             return Err(Discard::Neighbour);

@@ -82,6 +82,10 @@ impl Engine {
                 self.refuse_segment(&tuple, segment, packet);
                 return Err(Discard::Refused);
             }
+            Lead::Unreachable => {
+                self.report(now, IcmpError::Network, packet.source, packet.bytes);
+                return Err(Discard::Refused);
+            }
             Lead::Prohibited => {
                 self.report(now, IcmpError::Prohibited, packet.source, packet.bytes);
                 return Err(Discard::Refused);

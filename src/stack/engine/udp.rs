@@ -87,7 +87,7 @@ impl Engine {
         payload: &[u8],
         out: &mut [u8],
     ) -> Option<Transmit> {
-        let resolver = self.config.policy.gateway_beside(client.ip());
+        let resolver = self.config.policy.resolver_beside(client.ip());
         let transmit = resolver.and_then(|resolver| {
             self.write_udp(SocketAddr::new(resolver, DNS_PORT), client, Payload::one(payload), out)
         });
@@ -143,6 +143,7 @@ impl Engine {
                 })
             }
             Lead::Refused => Err(self.refuse_datagram(now, packet, IcmpError::Port)),
+            Lead::Unreachable => Err(self.refuse_datagram(now, packet, IcmpError::Network)),
             Lead::Prohibited => Err(self.refuse_datagram(now, packet, IcmpError::Prohibited)),
             Lead::Nowhere => Err(Discard::Nowhere),
         }
@@ -240,6 +241,7 @@ impl Engine {
             entry.touch(now);
             return Some(entry.key.shown);
         }
+        self.expect(client.container.ip());
         self.containers.get(client.container.ip())?;
         let place = self.association_place(
             client.container.ip(),
@@ -267,7 +269,7 @@ impl Engine {
     fn stand_in_datagram(&mut self, client: Client) -> Option<SocketAddr> {
         let container = client.container;
         for shown in self.candidates(client.real, container) {
-            let resolver = self.config.policy.is_gateway(shown.ip()) && shown.port() == DNS_PORT;
+            let resolver = self.config.policy.is_resolver(shown.ip()) && shown.port() == DNS_PORT;
             let key = ClientKey { container, shown };
             let taken = self.clients.find(&key).is_some() || self.directory.elsewhere(Key::Client(key)).is_some();
             if !resolver && !taken {
@@ -342,13 +344,7 @@ impl Engine {
     }
 
     pub(super) fn is_showable(&self, client: SocketAddr) -> bool {
-        let address = client.ip();
-        let routable = !address.is_loopback() && !address.is_multicast() && !address.is_unspecified();
-        let of_family = match address {
-            IpAddr::V4(v4) => !v4.is_broadcast() && v4.octets()[0] != 0,
-            IpAddr::V6(v6) => !v6.is_unicast_link_local() && v6.to_ipv4_mapped().is_none(),
-        };
-        routable && of_family && !self.config.policy.is_inside(address)
+        self.config.policy.is_showable(client.ip())
     }
 }
 
