@@ -18,6 +18,10 @@ pub struct NetworkOptions {
     pub icc: bool,
     /// IP MTU of the containers' interfaces, in bytes.
     pub mtu: u16,
+    /// Where ports are published whose SPECs name no address; `None` and 0.0.0.0: at every address.
+    pub host_binding: Option<Ipv4Addr>,
+    /// Name of the bridge; `None`: the network's.
+    pub bridge: Option<String>,
     /// What of the host's loopback is reachable at the gateway's address.
     pub host_access: crate::policy::HostAccess,
     /// Resolvers instead of the host's.
@@ -39,6 +43,8 @@ impl Default for NetworkOptions {
             subnet6: crate::network::subnet6::Subnet6::default(),
             icc: true,
             mtu: 1500,
+            host_binding: None,
+            bridge: None,
             host_access: crate::policy::HostAccess::None,
             dns: Vec::new(),
             uplink: "auto".to_owned(),
@@ -111,6 +117,8 @@ pub struct CreateContainer {
     pub publish_all: bool,
     /// `--expose`, as typed.
     pub expose: Vec<String>,
+    /// `--host-ip`, as typed.
+    pub host_ip: Option<String>,
     /// `--ip`.
     pub ip: Option<Ipv4Addr>,
     /// `--ip6`.
@@ -119,6 +127,8 @@ pub struct CreateContainer {
     pub mac: Option<String>,
     /// Name of the interface inside; `None`: `eth0`.
     pub ifname: Option<String>,
+    /// `--dhcp`: the interface is not configured, its namespace asks.
+    pub dhcp: bool,
     /// `--add-host NAME:IP`, as typed.
     pub add_host: Vec<String>,
     /// `--rm`.

@@ -1,6 +1,7 @@
 //! What the helper knows of one container.
 
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use crate::api::types::{ContainerSummary, CreateContainer, PortMapping, State, S
 use crate::host::listen::HostPort;
 use crate::network::name::Named;
 use crate::network::pool::Lease;
-use crate::network::ports::ContainerPort;
+use crate::network::ports::{ContainerPort, Front, Reach};
+use crate::network::publications::{Claim, Owner};
 use crate::stack::{Attachment, PublishId};
 use crate::sys::clock;
 use crate::sys::pidfd::PidFd;
@@ -26,10 +28,14 @@ pub(super) struct Container {
     /// As asked for.
     pub(super) wish: CreateContainer,
     /// What an image or `--expose` says is served, and every published port.
-    pub(super) exposed: Vec<ContainerPort>,
+    pub(super) exposed: BTreeSet<ContainerPort>,
     /// Its addresses, as long as it has them.
     pub(super) lease: Option<Lease>,
-    pub(super) published: Vec<Published>,
+    /// Where its ports are published unless something else is said.
+    pub(super) front: Front,
+    /// As which it stands in the books.
+    pub(super) owner: Arc<Owner>,
+    pub(super) published: Published,
     /// It is being given its interface just now.
     pub(super) starting: bool,
     /// Its interface, as long as it runs.
@@ -41,11 +47,21 @@ pub(super) struct Container {
     pub(super) ended: watch::Sender<Option<i32>>,
 }
 
-/// A port of a container, bound on the host.
+/// Ports of a container, bound on the host, in the order of their numbers.
+pub(super) type Published = BTreeMap<PortKey, Vec<Listener>>;
+
+/// Which port of a container, and as what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PortKey {
+    pub(super) container: ContainerPort,
+    pub(super) reach: Reach,
+    /// The host's.
+    pub(super) port: u16,
+}
+
+/// A socket of a published port.
 #[derive(Debug)]
-pub(super) struct Published {
-    pub(super) container_port: ContainerPort,
-    pub(super) address: SocketAddr,
+pub(super) struct Listener {
     pub(super) id: PublishId,
     /// Ours until the container runs, then the driver's.
     pub(super) socket: Option<HostPort>,
@@ -81,21 +97,39 @@ pub(super) struct RunningCommand {
 pub(super) struct Held {
     pub(super) link: Option<Link>,
     pub(super) lease: Option<Lease>,
-    pub(super) published: Vec<Published>,
+    pub(super) loopback: Option<Ipv4Addr>,
+    pub(super) published: Published,
     /// It stays listed.
     pub(super) stays: bool,
 }
 
-impl Published {
-    /// Its line in `port`.
-    pub(super) fn mapping(&self) -> PortMapping {
-        mapping(self.container_port, Some((self.address.ip(), self.address.port())))
+impl PortKey {
+    pub(super) fn of(claim: &Claim) -> Self {
+        Self {
+            container: claim.mapping.container,
+            reach: claim.mapping.reach,
+            port: claim.port,
+        }
+    }
+
+    /// The host's addresses and its port.
+    pub(super) fn bound(self) -> impl Iterator<Item = SocketAddr> {
+        self.reach
+            .addresses()
+            .map(move |address| SocketAddr::new(address, self.port))
     }
 }
 
 impl Container {
-    /// A reserved container without ports.
-    pub(super) fn new(id: String, name: String, hostname: String, wish: CreateContainer, lease: Lease) -> Self {
+    /// A reserved container without ports; those to come are published at `front`.
+    pub(super) fn new(
+        id: String,
+        name: String,
+        hostname: String,
+        wish: CreateContainer,
+        lease: Lease,
+        front: Front,
+    ) -> Self {
         let created = clock::wall_nanos();
         let state = State {
             status: Status::Created,
@@ -106,14 +140,17 @@ impl Container {
             finished_at: 0,
         };
         let (ended, _) = watch::channel(None);
+        let owner = Arc::new(Owner { name: name.clone() });
         Self {
             id,
             name,
             hostname,
             wish,
-            exposed: Vec::new(),
+            exposed: BTreeSet::new(),
             lease: Some(lease),
-            published: Vec::new(),
+            front,
+            owner,
+            published: Published::new(),
             starting: false,
             link: None,
             state,
@@ -136,6 +173,10 @@ impl Container {
         Held {
             link: self.link.take(),
             lease: self.lease.take(),
+            loopback: match self.front {
+                Front::Own(address) => Some(address),
+                Front::At(_) => None,
+            },
             published: std::mem::take(&mut self.published),
             stays: self.is_ours() && !self.wish.remove,
         }
@@ -151,17 +192,10 @@ impl Container {
 
     /// Exposed and published ports, in the order of their numbers.
     pub(super) fn ports(&self) -> Vec<PortMapping> {
-        let bound = self.published.iter().map(Published::mapping);
-        let is_published =
-            |port: &ContainerPort| self.published.iter().any(|published| published.container_port == *port);
-        let silent = self
-            .exposed
-            .iter()
-            .filter(|port| !is_published(port))
-            .map(|port| mapping(*port, None));
-        let mut ports: Vec<PortMapping> = bound.chain(silent).collect();
+        let published: BTreeSet<ContainerPort> = self.published.keys().map(|key| key.container).collect();
+        let silent = self.exposed.difference(&published).map(|port| mapping(*port, None));
+        let mut ports: Vec<PortMapping> = listed(&self.published).chain(silent).collect();
         ports.sort();
-        ports.dedup();
         ports
     }
 
@@ -188,6 +222,16 @@ pub(super) fn attachments(lease: &Lease) -> Vec<Attachment> {
             address,
         })
         .collect()
+}
+
+/// Lines of `port`.
+pub(super) fn listed(published: &Published) -> impl Iterator<Item = PortMapping> {
+    let lines = |key: &PortKey| {
+        let container = key.container;
+        key.bound()
+            .map(move |bound| mapping(container, Some((bound.ip(), bound.port()))))
+    };
+    published.keys().flat_map(lines)
 }
 
 fn mapping(port: ContainerPort, host: Option<(std::net::IpAddr, u16)>) -> PortMapping {

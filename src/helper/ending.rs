@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::runtime::Handle;
 
-use super::container::{Held, Link, Published, RunningCommand};
+use super::container::{Held, Link, RunningCommand, listed};
 use super::failure::Failure;
 use super::lifecycle::find;
 use super::supervisor::{KILLED, State, Supervisor};
@@ -138,11 +138,12 @@ impl Supervisor {
         let Held {
             link,
             lease,
+            loopback,
             published,
             stays,
         } = held;
-        let ports: Vec<_> = published.iter().map(Published::mapping).collect();
-        let bindings = self.close_ports(published).await;
+        let ports: Vec<_> = listed(&published).collect();
+        let closed = self.close_ports(published).await;
         let was_attached = link.is_some();
         if let Some(link) = link {
             self.unlink(link).await;
@@ -152,8 +153,9 @@ impl Supervisor {
             self.tell_ports("unpublish", container, &ports);
             self.tell(tell::of("detach", container).with("network", &self.name));
         }
-        for binding in bindings {
-            state.publications.remove(binding);
+        state.books.forget(&closed);
+        if let Some(address) = loopback {
+            state.loopback.release(address);
         }
         if let Some(lease) = lease {
             state.pool.release(lease.address);
@@ -232,7 +234,17 @@ impl Supervisor {
             command,
             ..
         } = link;
-        tokio::join!(kill(command), self.unplug(attachments, port, cable));
+        self.unplug(attachments);
+        let pulled = self.pull(port, cable);
+        match command {
+            // The interface goes with its namespace, and nobody is left there to use it; the kernel takes its time for both,
+            // ten milliseconds that no command has to wait for.
+            Some(command) => {
+                tokio::spawn(pulled);
+                kill(command).await;
+            }
+            None => pulled.await,
+        }
         // The watch may be what called us: it ends by itself then, abort or not.
         watch.abort();
     }
@@ -249,10 +261,8 @@ impl Supervisor {
 }
 
 /// Kills a command and whatever it has left running, however it was orphaned.
-async fn kill(command: Option<RunningCommand>) {
-    let Some(RunningCommand { user_namespace, .. }) = command else {
-        return;
-    };
+async fn kill(command: RunningCommand) {
+    let RunningCommand { user_namespace, .. } = command;
     let killed = tokio::task::spawn_blocking(move || inhabitants::kill_all(user_namespace)).await;
     if let Ok(Err(error)) = killed {
         tracing::warn!(%error, "a container was not ended whole");

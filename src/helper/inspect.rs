@@ -11,7 +11,7 @@ use crate::api::inspect::{
 use crate::api::timestamp;
 use crate::network::mac;
 use crate::network::name::short_id;
-use crate::network::ports::PortSpec;
+use crate::network::ports::{Front, Mapping, Number, PortSpec, Reach};
 
 /// Everything that `inspect` shows.
 pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspect {
@@ -47,7 +47,7 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
             extra_hosts: wish.add_host.clone(),
         },
         network_settings: NetworkSettings {
-            bridge: supervisor.name.clone(),
+            bridge: supervisor.bridge_name().to_owned(),
             sandbox_key: container
                 .link
                 .as_ref()
@@ -102,12 +102,24 @@ fn exposed(container: &Container) -> BTreeMap<String, Exposed> {
 /// What `-p` asked for, as typed; what came of it stands in `NetworkSettings`.
 fn wanted(specs: &[String]) -> BTreeMap<String, Vec<PortBinding>> {
     let mut wanted = BTreeMap::<String, Vec<PortBinding>>::new();
-    for spec in specs.iter().filter_map(|spec| spec.parse::<PortSpec>().ok()) {
-        let binding = PortBinding {
-            host_ip: spec.address.map(|address| address.to_string()).unwrap_or_default(),
-            host_port: spec.host_port.map(|port| port.to_string()).unwrap_or_default(),
+    let specs = specs.iter().filter_map(|spec| spec.parse::<PortSpec>().ok());
+    for Mapping {
+        number,
+        container,
+        reach,
+    } in specs.flat_map(|spec| spec.mappings(Front::At(Reach::Every)))
+    {
+        let host_ip = match reach {
+            Reach::Every => String::new(),
+            Reach::At(address) => address.to_string(),
         };
-        wanted.entry(spec.container.to_string()).or_default().push(binding);
+        let host_port = match number {
+            Number::Exactly(port) => port.to_string(),
+            Number::FirstFree(range) => range.to_string(),
+            Number::Automatic => String::new(),
+        };
+        let binding = PortBinding { host_ip, host_port };
+        wanted.entry(container.to_string()).or_default().push(binding);
     }
     wanted
 }

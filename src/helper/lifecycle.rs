@@ -3,15 +3,14 @@
 //! What a step takes it gives back in reverse when a later one fails, so that a refused request leaves everything as
 //! it was. The agent is awaited without the lock; what it has made is undone when the container was ended meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::container::{Container, Link, attachments};
 use super::driver::Command;
 use super::failure::Failure;
 use super::plug::Plugged;
-use super::ports;
 use super::supervisor::{State, Supervisor};
-use super::tell;
 use crate::api::events::Event;
 use crate::api::types::{CreateContainer, Created, StartContainer, Status};
 use crate::netns::Watch;
@@ -19,7 +18,7 @@ use crate::network::hosts::{self, AddHost};
 use crate::network::mac;
 use crate::network::name;
 use crate::network::pool::{Lease, Wanted};
-use crate::network::ports::{ContainerPort, PortSpec};
+use crate::network::ports::{ContainerPort, ContainerPorts, Front, HostIp, Mapping, PortSpec, Reach};
 use crate::sys::pidfd::PidFd;
 use crate::sys::{clock, random};
 
@@ -51,27 +50,39 @@ impl Supervisor {
             )));
         }
         let lease = state.pool.lease(name, request.wanted).map_err(Failure::conflict)?;
+        let front = match self.front(&mut state, &request) {
+            Ok(front) => front,
+            Err(failure) => {
+                state.pool.release(lease.address);
+                return Err(failure);
+            }
+        };
+        let mappings = request.mappings(front);
         let Request {
             id,
             name,
             hostname,
             wish,
-            specs,
             exposed,
             added,
             ..
         } = request;
         let holder = wish.holder_pid;
-        let mut container = Container::new(id.clone(), name.clone(), hostname.clone(), wish, lease);
+        let mut container = Container::new(id.clone(), name.clone(), hostname.clone(), wish, lease, front);
         container.exposed = exposed;
-        if let Err(failure) = self.bind_ports(&mut state, &mut container, specs) {
-            state.pool.release(lease.address);
-            return Err(failure);
-        }
-        self.tell(tell::of("create", &container));
+        let owner = Arc::clone(&container.owner);
         state.containers.insert(id.clone(), container);
         self.tell_names(&state);
         drop(state);
+        let entered = match self.prepare(&owner, mappings).await {
+            Ok(prepared) => self.enter(&id, prepared).await.map(drop),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = entered {
+            self.release_unused(&id).await;
+            return Err(failure);
+        }
+        self.tell(Event::container("create", &id, &name));
         if let Some(pid) = holder {
             tokio::spawn(Arc::clone(self).expect_start(id.clone(), pid));
         }
@@ -91,6 +102,27 @@ impl Supervisor {
             name,
             hostname,
         })
+    }
+
+    /// Where a container's ports are published whose SPECs name no address.
+    fn front(&self, state: &mut State, request: &Request) -> Result<Front, Failure> {
+        match request.host_ip {
+            Some(HostIp::Auto) => {
+                // Of this user and network: on a machine of many each has a container called web.
+                let user = nix::unistd::Uid::effective();
+                let who = format!("{user}/{}/{}", self.name, request.name);
+                let own = state.loopback.claim(&who).map(Front::Own);
+                own.ok_or_else(|| Failure::failed("no address of the loopback is left; name one with --host-ip"))
+            }
+            Some(HostIp::At(address)) => Ok(Front::At(Reach::At(address))),
+            None => Ok(Front::At(self.options.host_binding.map_or(Reach::Every, |address| {
+                if address.is_unspecified() {
+                    Reach::Every
+                } else {
+                    Reach::At(address.into())
+                }
+            }))),
+        }
     }
 
     /// Gives a reserved container its interface and opens its ports.
@@ -147,6 +179,7 @@ impl Supervisor {
         for attachment in &attachments {
             self.command(Command::Attach(*attachment));
         }
+        self.command(Command::Hostname(lease.mac, container.hostname.clone()));
         let watch = Arc::clone(self).watch(container.id.clone(), plugged.watch, container.is_ours());
         container.link = Some(Link {
             port: plugged.port,
@@ -160,9 +193,7 @@ impl Supervisor {
         container.state.status = Status::Running;
         container.state.started_at = clock::wall_seconds();
         container.state.pid = pid.unwrap_or(0);
-        for published in &mut container.published {
-            ports::open(self, published, lease);
-        }
+        self.open_ports(&mut container.published, lease);
     }
 
     /// Releases a reservation whose process has gone before it was used.
@@ -186,22 +217,24 @@ struct Request {
     hostname: String,
     wanted: Wanted,
     specs: Vec<PortSpec>,
-    exposed: Vec<ContainerPort>,
+    host_ip: Option<HostIp>,
+    exposed: BTreeSet<ContainerPort>,
     added: Vec<AddHost>,
     wish: CreateContainer,
 }
 
 impl Request {
     fn parse(wish: CreateContainer) -> Result<Self, Failure> {
-        let mut specs = parse::<PortSpec>(&wish.publish)?;
-        let exposed = parse::<ContainerPort>(&wish.expose)?;
+        let specs = parse::<PortSpec>(&wish.publish)?;
+        let exposed = parse::<ContainerPorts>(&wish.expose)?;
+        let host_ip = wish
+            .host_ip
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(Failure::bad)?;
         let added = parse::<AddHost>(&wish.add_host)?;
         let mac = wish.mac.as_deref().map(mac::parse).transpose().map_err(Failure::bad)?;
-        if wish.publish_all {
-            let named = |port: &&ContainerPort| specs.iter().any(|spec| spec.container == **port);
-            let missing: Vec<_> = exposed.iter().filter(|port| !named(port)).copied().collect();
-            specs.extend(missing.into_iter().map(PortSpec::automatic));
-        }
         let mut random = [0; 32];
         random::fill(&mut random).map_err(Failure::failed)?;
         let id = name::id(random);
@@ -219,10 +252,25 @@ impl Request {
                 mac,
             },
             specs,
-            exposed,
+            host_ip,
+            exposed: exposed.into_iter().flat_map(ContainerPorts::each).collect(),
             added,
             wish,
         })
+    }
+
+    /// What is to be published: what `-p` says, and with `-P` or an address of its own whatever is exposed besides.
+    fn mappings(&self, front: Front) -> impl Iterator<Item = Mapping> + use<> {
+        let mut exposed = BTreeSet::new();
+        if self.wish.publish_all || matches!(front, Front::Own(_)) {
+            exposed.clone_from(&self.exposed);
+            for port in self.specs.iter().flat_map(|spec| spec.container.each()) {
+                exposed.remove(&port);
+            }
+        }
+        let said = self.specs.clone().into_iter();
+        said.flat_map(move |spec| spec.mappings(front))
+            .chain(exposed.into_iter().map(move |port| front.mapping(port)))
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`events`] remembers what has happened, [`place`] and [`state`] are what it leaves on disk.
 
 mod binding;
+mod books;
 mod container;
 pub mod driver;
 mod ending;

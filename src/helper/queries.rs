@@ -63,7 +63,7 @@ impl Supervisor {
         let agent = Arc::clone(&self.agent);
         let view = blocking(move || agent.bridge().map_err(Failure::failed)).await?;
         Ok(Bridge {
-            name: self.name.clone(),
+            name: self.bridge_name().to_owned(),
             id: view.id,
             stp: view.stp,
             interfaces: view.interfaces,

@@ -18,7 +18,7 @@ use crate::network::pool::{AddressPool, Lease};
 use crate::network::subnet::{self, Choice, Occupied};
 use crate::network::subnet6::{self, GlobalId, Subnet6};
 use crate::network::zone::Zone;
-use crate::stack::Ipv6;
+use crate::stack::{AddressSource, Dhcp, Ipv6};
 use crate::sys::random;
 
 /// Where a network is.
@@ -81,6 +81,18 @@ impl Subnets {
             gateway,
             prefix: subnet.prefix(),
         })
+    }
+
+    /// What those are told who configure themselves; the search list comes with the host's file.
+    pub(super) fn dhcp(&self, mtu: u16) -> Dhcp {
+        Dhcp {
+            router: Some(self.gateway.address),
+            dns: self.gateway.addresses(),
+            search: Vec::new(),
+            mtu: Some(mtu),
+            lease: LEASE,
+            source: AddressSource::Attached,
+        }
     }
 
     /// The names of the network without containers.
@@ -186,6 +198,10 @@ fn hindrance(options: &NetworkOptions) -> Option<StartError> {
     // Switched off for the whole kernel, not by a setting of the host's namespace, which containers don't share.
     (!has_ipv6()).then_some(StartError::NoIpv6)
 }
+
+/// Seconds after which whoever asked has to ask again, half of them before it does. An address is a container's for as
+/// long as it is attached; this is how soon it hears of another search list.
+const LEASE: u32 = 3600;
 
 /// A second one is needed once in the age of the universe, unless all are in use.
 const TRIES: usize = 3;

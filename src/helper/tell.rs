@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::container::Container;
+use super::container::{Container, listed};
 use super::failure::Failure;
 use super::supervisor::Supervisor;
 use crate::api::events::Event;
@@ -24,11 +24,7 @@ impl Supervisor {
         if container.is_ours() {
             self.tell(of("start", container));
         }
-        let ports: Vec<_> = container
-            .published
-            .iter()
-            .map(|published| published.mapping())
-            .collect();
+        let ports: Vec<_> = listed(&container.published).collect();
         self.tell_ports("publish", container, &ports);
     }
 

@@ -32,6 +32,8 @@ discards! {
     Arp = "drop_arp",
     /// Neighbour discovery that is no question for the gateway.
     Neighbour = "drop_neighbour",
+    /// DHCP that is for another server, of a relay, or from somebody for whom there is no address, or none that fits.
+    Dhcp = "drop_dhcp",
     /// A header with impossible fields.
     Malformed = "drop_malformed",
     /// A checksum that does not match.

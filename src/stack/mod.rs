@@ -11,6 +11,8 @@
 //! from the `control` queue; what is meant for the outside becomes a [`Passage`] for the shell, or an [`Action`]. Fragments
 //! wait in `fragments` for the rest of their datagram; the whole comes back to the shell, to be shown like any other frame.
 //!
+//! Who configures itself is answered from `dhcp` and `router`: the one thing that is heard of a sender without an address.
+//!
 //! Both families take the same way; what differs stands in few places: `frame` and `ipv6` take packets apart, `ends` writes
 //! the headers of what is ours, `icmp` and `icmpv6` say what went wrong, `arp` (in the engine), `ndp` and `router` tell
 //! containers where the gateway is.
@@ -53,6 +55,7 @@ mod control;
 mod counters;
 mod datagram;
 mod device;
+mod dhcp;
 mod directory;
 mod ends;
 mod engine;
@@ -77,12 +80,14 @@ mod types;
 mod udp;
 
 pub use counters::{Counters, Discard};
+pub use dhcp::{AddressSource, Dhcp};
 pub use directory::{Directory, ShardId};
 pub use engine::Engine;
 pub use ledger::Ledger;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
 pub use rings::{Ring, RingId, RingMemory};
 pub use types::{
-    Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, Failure, Fault, FlowId, Ipv6, Limits,
-    MappingId, Passage, Payload, PublishId, Refusal, Target, Transmit, Unreachable, UplinkCapabilities,
+    Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, Failure, Fault, FlowId, Handling,
+    Ipv6, Limits, MappingId, Passage, Payload, PublishId, Refusal, Target, Transmit, Unconnected, Unreachable,
+    UplinkCapabilities,
 };

@@ -26,15 +26,18 @@ mod verdict;
 
 mod attach;
 mod bulk;
+mod chain;
 mod changes;
 mod classic;
 mod containers;
+mod dhcp;
 mod dns;
 mod endings;
 mod errors;
 mod events;
 mod faults;
 mod fragments;
+mod handling;
 mod inbound;
 mod lifecycle;
 mod limits;
@@ -43,6 +46,7 @@ mod names;
 mod neighbours;
 mod outbound;
 mod policy;
+mod ports;
 mod refusals;
 mod requests;
 mod scale;
@@ -88,6 +92,7 @@ fn all() -> Vec<Case> {
         tour::CASES,
         classic::CASES,
         inbound::CASES,
+        ports::CASES,
         outbound::CASES,
         names::CASES,
         dns::CASES,
@@ -97,11 +102,13 @@ fn all() -> Vec<Case> {
         containers::CASES,
         terminal::CASES,
         attach::CASES,
+        dhcp::CASES,
         lifecycle::CASES,
         endings::CASES,
         errors::CASES,
         faults::CASES,
         fragments::CASES,
+        handling::CASES,
         looking::CASES,
         events::CASES,
         refusals::CASES,

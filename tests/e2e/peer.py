@@ -74,9 +74,11 @@ def tcp_ask(address, port, text, tries="1"):
     sys.exit(1)
 
 
-def connect(address, port, timeout="10"):
-    """Says how a connection ends up, and after how many milliseconds."""
+def connect(address, port, timeout="10", hops=None):
+    """Says how a connection that may go so many hops ends up, and after how many milliseconds."""
     sock = socket.socket(family(address), socket.SOCK_STREAM)
+    if hops:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, int(hops))
     sock.settimeout(float(timeout))
     start = time.monotonic()
     try:
@@ -438,11 +440,7 @@ def udp_catch(address, port):
 def udp_error(address, port):
     """Says the error that a connected UDP socket gets from a closed port or a router."""
     sock = socket.socket(family(address), socket.SOCK_DGRAM)
-    # IP_RECVERR and IPV6_RECVERR: without, only a closed port is an error (ip(7)).
-    if family(address) == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, 11, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, 25, 1)
+    recv_errors(sock)
     sock.settimeout(0.5)
     sock.connect((address, int(port)))
     # A router sends one error a second (ip_error, net/ipv4/route.c).
@@ -456,6 +454,185 @@ def udp_error(address, port):
         except OSError as error:
             return say(name_of(error))
     say("timeout")
+
+
+def udp_steady(address, port):
+    """Sends a datagram every 50 ms from one socket; says `ready` with the first answer, then every tenth. What fails is
+    tried again."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(0.05)
+    answers = 0
+    while True:
+        try:
+            sock.sendto(b"%d" % answers, (address, int(port)))
+            sock.recvfrom(100)
+            answers += 1
+            if answers == 1:
+                say("ready")
+            elif answers % 10 == 0:
+                say("answers", answers)
+            time.sleep(0.05)
+        except OSError:
+            time.sleep(0.02)
+
+
+def mark(sock, hops=None, klass=0):
+    """Sets what the IP header says of hops and class."""
+    v4 = sock.family == socket.AF_INET
+    level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
+    sock.setsockopt(level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS, hops or 64)
+    sock.setsockopt(level, socket.IP_TOS if v4 else socket.IPV6_TCLASS, klass)
+
+
+def udp_marked(address, port):
+    """Sends datagrams of one to four bytes, with hops and class of their own."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    for length, hops, klass in [(1, None, 0), (2, 9, 0xb9), (3, None, 0x02), (4, None, 0)]:
+        mark(sock, hops, klass)
+        sock.sendto(bytes(length), (address, int(port)))
+
+
+def tcp_marked(address, port):
+    """Connects and says five bytes with hops and class of their own, then six with others."""
+    sock = socket.socket(family(address), socket.SOCK_STREAM)
+    sock.settimeout(10)
+    mark(sock, 20, 0x48)
+    sock.connect((address, int(port)))
+    sock.sendall(b"first")
+    say(len(sock.recv(100)))
+    mark(sock, None, 0x20)
+    sock.sendall(b"second")
+    say(len(sock.recv(100)))
+
+
+def tcp_class_server(address, port, klass):
+    """Echoes, in this class."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        with conn:
+            mark(conn, None, int(klass, 0))
+            while data := conn.recv(65536):
+                conn.sendall(data)
+
+
+def wire(interface):
+    """Says what comes in by an interface: `tcp`, `udp` or `echo`, to which port, and what the IP header says."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))  # ETH_P_ALL
+    sock.bind((interface, 3))
+    say("ready")
+    while True:
+        packet, (_, kind, direction, *_) = sock.recvfrom(65536)
+        if direction == 4:  # PACKET_OUTGOING
+            continue
+        if kind == 0x0800:
+            klass, hops, protocol, whole = packet[1], packet[8], packet[9], packet[6] & 0x40
+            body = packet[(packet[0] & 15) * 4:int.from_bytes(packet[2:4], "big")]
+        elif kind == 0x86DD:
+            klass, hops, protocol, whole = (packet[0] & 15) << 4 | packet[1] >> 4, packet[7], packet[6], True
+            body = packet[40:40 + int.from_bytes(packet[4:6], "big")]
+        else:
+            continue
+        source, target = struct.unpack(">HH", body[:4])
+        ending = f"hops {hops} class {klass:02x} {'whole' if whole else 'divisible'}"
+        if protocol == 17:
+            say(f"udp {target} len {len(body) - 8} {ending}")
+        elif protocol == 6:
+            flag = "syn" if body[13] & 2 else "ack"
+            say(f"tcp {target} {flag} len {len(body) - (body[12] >> 4) * 4} {ending}")
+            say(f"tcp from {source} {flag} len {len(body) - (body[12] >> 4) * 4} {ending}")
+        elif (protocol, body[0]) in [(1, 8), (58, 128)]:
+            say(f"echo len {len(body) - 8} {ending}")
+
+
+def udp_path(address, port, size, segment=None):
+    """Sends what may not be cut: says the error and the way's MTU, and how a datagram of that length fares; several of a
+    size at once where a segment's is given."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    v4 = sock.family == socket.AF_INET
+    level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
+    discover, mtu = (10, 14) if v4 else (23, 24)  # IP_MTU_DISCOVER, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU
+    recv_errors(sock)
+    sock.setsockopt(level, discover, 2)  # IP_PMTUDISC_DO
+    sock.settimeout(1)
+    sock.connect((address, int(port)))
+    control = [(socket.IPPROTO_UDP, 103, struct.pack("H", int(segment)))] if segment else []
+    payload = bytes(int(size) * (3 if segment else 1))
+    # The first is lost on the way, as it may be anywhere.
+    for _ in range(5):
+        try:
+            sock.sendmsg([payload], control)
+            sock.recv(65536)
+            return say("whole")
+        except socket.timeout:
+            continue
+        except OSError as error:
+            known = sock.getsockopt(level, mtu)
+            said = name_of(error)
+            break
+    else:
+        return say("silence")
+    fits = known - (28 if v4 else 48)
+    for _ in range(5):
+        try:
+            sock.send(bytes(fits))
+            whole = len(sock.recv(65536)) == fits
+            return say(f"{said} {known}, then {'whole' if whole else 'less'}")
+        except socket.timeout:
+            continue
+        except ConnectionRefusedError:
+            return say(f"{said} {known}, then refused")
+        except OSError:
+            continue  # one more about the first
+    say(f"{said} {known}, then silence")
+
+
+def errnos(port, *addresses):
+    """Says for each address how a connection and how a datagram to it end, all tried at once; `silence` is no end."""
+    def tcp(address):
+        sock = socket.socket(family(address), socket.SOCK_STREAM)
+        # 1, 2, 4 and 8 seconds, twice as long as a neighbour is asked for; a router reports no more than one a second.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 3)
+        try:
+            sock.connect((address, int(port)))
+            return "connected"
+        except OSError as error:
+            return name_of(error)
+
+    def udp(address):
+        sock = socket.socket(family(address), socket.SOCK_DGRAM)
+        recv_errors(sock)
+        sock.settimeout(0.5)
+        end = time.monotonic() + 14
+        while time.monotonic() < end:
+            try:
+                sock.connect((address, int(port)))
+                sock.send(b"hello")
+                sock.recv(100)
+                return "answer"
+            except socket.timeout:
+                pass
+            except OSError as error:
+                return name_of(error)
+        return "silence"
+
+    results = {}
+    tries = [threading.Thread(target=lambda a=address, t=attempt: results.update({(a, t): t(a)}))
+             for address in addresses for attempt in (tcp, udp)]
+    for thread in tries:
+        thread.start()
+    for thread in tries:
+        thread.join()
+    for address in addresses:
+        say(address, results[address, tcp], results[address, udp])
+
+
+def recv_errors(sock):
+    """IP_RECVERR and IPV6_RECVERR: without, only a closed port is an error (ip(7))."""
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, 11, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, 25, 1)
 
 
 def hold_udp(address, port):
@@ -486,7 +663,8 @@ def hold_tcp(address, port):
 def dns_server(address, port="53", fault=""):
     """A resolver: `*.example.test` is 192.0.2.7, everything else does not exist. Says what was asked and how.
 
-    `long.example.test` has 250 addresses, 4,000 bytes of records. `fault` is `servfail` (for everything) or `silent`.
+    `long.example.test` has 250 addresses, 4,000 bytes of records. `fault` is `servfail` (for everything), `silent`, or
+    `forged`: true answers come after false ones.
     """
     def answer(query, how):
         labels, at = [], 12
@@ -496,8 +674,9 @@ def dns_server(address, port="53", fault=""):
         kind, name = int.from_bytes(query[at + 1:at + 3], "big"), ".".join(labels)
         say(how, name, kind)
         known = name.endswith("example.test")
-        count = 0 if not known or kind != 1 or fault else 250 if name.startswith("long.") else 1
-        flags = 0x8182 if fault else 0x8180 if known else 0x8183
+        failing = fault == "servfail"
+        count = 0 if not known or kind != 1 or failing else 250 if name.startswith("long.") else 1
+        flags = 0x8182 if failing else 0x8180 if known else 0x8183
         record = b"\xc0\x0c" + struct.pack(">HHIH4s", 1, 1, 60, 4, socket.inet_aton("192.0.2.7"))
         # The client's OPT record has its size in place of a class; without one it is 512.
         size = int.from_bytes(query[at + 8:at + 10], "big") if query[10:12] == b"\0\1" else 512
@@ -523,11 +702,25 @@ def dns_server(address, port="53", fault=""):
 
     datagrams = socket.socket(family(address), socket.SOCK_DGRAM)
     datagrams.bind((address, int(port)))
+    if fault == "forged":
+        elsewhere, other_port = (socket.socket(family(address), socket.SOCK_DGRAM) for _ in range(2))
+        elsewhere.bind((address[:-1] + "9", int(port)))
+        other_port.bind((address, 0))
     threading.Thread(target=streams, args=(listener(address, port),), daemon=True).start()
     while True:
         query, peer = datagrams.recvfrom(4096)
-        if fault != "silent":
-            datagrams.sendto(answer(query, "udp"), peer)
+        if fault == "silent":
+            continue
+        reply = answer(query, "udp")
+        if fault == "forged":
+            false = reply[:-4] + socket.inet_aton("192.0.2.66")
+            elsewhere.sendto(false, peer)
+            other_port.sendto(false, peer)
+            for mask in (1, 0x8000):
+                number = int.from_bytes(query[:2], "big") ^ mask
+                datagrams.sendto(number.to_bytes(2, "big") + false[2:], peer)
+            datagrams.sendto(false[:13] + bytes([false[13] ^ 1]) + false[14:], peer)
+        datagrams.sendto(reply, peer)
 
 
 def dns_question(name, number=1):

@@ -105,9 +105,9 @@ fn sent(net: &mut Net, frame: &[u8]) -> (SocketAddr, Vec<u8>, u8) {
         Passage::Datagram {
             target,
             payload,
-            time_to_live,
+            handling,
             ..
-        } => (target, payload.to_vec(), time_to_live),
+        } => (target, payload.to_vec(), handling.time_to_live),
         other => panic!("no datagram: {other:?}"),
     }
 }

@@ -11,9 +11,14 @@
 
 mod closing;
 mod datagrams;
+mod dhcp;
+mod dhcp_malformed;
+mod dhcp_range;
+mod dhcpv6;
 mod errors;
 mod fragments;
 mod guarding;
+mod handling;
 mod handshake;
 mod hostile;
 mod ipv6;

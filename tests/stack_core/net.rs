@@ -257,7 +257,12 @@ impl Net {
         let peer = Peer::new(SocketAddrV4::new(container, port), SocketAddrV4::new(OUTSIDE, 80));
         self.send(&peer.syn());
         let target = Target::Host(SocketAddrV4::new(OUTSIDE, 80).into());
-        let [Action::Connect { flow, target: asked }] = self.actions()[..] else {
+        let [
+            Action::Connect {
+                flow, target: asked, ..
+            },
+        ] = self.actions()[..]
+        else {
             panic!("no connect")
         };
         assert_eq!(asked, target);

@@ -5,6 +5,7 @@
 //! the commands. Help, errors and hints come from the same table, so the words here are Docker's wherever it has them.
 
 mod container;
+mod driver_option;
 mod events;
 mod look;
 mod moment;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::network::name::{self, NameError};
 
 pub use container::{Attach, Attachment, Detach, Exec, Fingers, Logs, Remove, Run, Stop, Wait};
+pub use driver_option::DriverOption;
 pub use events::Events;
 pub use look::{Doctor, Inspect, NetworkInspect, NetworkList, Ps, Show};
 pub use moment::{Moment, MomentError};
@@ -135,7 +137,26 @@ pub enum NoCommand {
 
 /// Reads a command line, the program's name first.
 pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, NoCommand> {
-    Cli::try_parse_from(words).map_err(|error| explain(&error))
+    let cli = Cli::try_parse_from(words).map_err(|error| explain(&error))?;
+    match cli.settings().map_or(Ok(()), Settings::check) {
+        Ok(()) => Ok(cli),
+        Err(contradiction) => Err(NoCommand::Refused(contradiction)),
+    }
+}
+
+impl Cli {
+    /// What is said of a network, where the command is to start one.
+    fn settings(&self) -> Option<&Settings> {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "no other command says how a network is to be"
+        )]
+        match &self.command {
+            Command::Up(up) => Some(&up.settings),
+            Command::Network(NetworkCommand::Create(create)) => Some(&create.settings),
+            _ => None,
+        }
+    }
 }
 
 fn explain(error: &clap::Error) -> NoCommand {

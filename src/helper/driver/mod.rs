@@ -30,22 +30,22 @@ use crate::stack::{Config, Directory, Ledger, ShardId};
 use crate::sys::clock;
 use crate::uplink::Uplink;
 
-pub use command::{Command, Destination, DriverHandle, Event, Events};
+pub use command::{Command, Destination, DriverHandle, Event, Events, Opening};
 
 use queues::FIRST;
 use siblings::Siblings;
 use token::Readiness;
 use worker::Worker;
 
-/// Starts a worker's thread for each queue of the uplink; `seed` draws secrets.
+/// Starts a worker's thread for each queue of the uplink; they share the `ledger`, and `seed` draws secrets.
 pub fn spawn(
     config: &Config,
+    ledger: &Ledger,
     queues: Vec<Box<dyn Uplink>>,
     seed: impl Fn() -> io::Result<[u64; 4]>,
     events: &Events,
 ) -> io::Result<DriverHandle> {
     let directories = Directory::shared(queues.len(), seed()?);
-    let ledger = Ledger::new(config.limits);
     let polls = queues.iter().map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
     let wakers = polls
         .iter()

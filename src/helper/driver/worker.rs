@@ -60,6 +60,8 @@ pub(super) struct Worker {
     siblings: Siblings,
     events: Events,
     pub(super) stopping: bool,
+    /// Commands may wait.
+    ordered: bool,
     /// Frames for a sibling that did not take them, or that nobody wanted to own.
     pub(super) astray: u64,
     linger: Linger,
@@ -89,6 +91,7 @@ impl Worker {
             siblings,
             events,
             stopping: false,
+            ordered: false,
             astray: 0,
             linger: Linger::new(std::thread::available_parallelism().map_or(1, usize::from)),
         })
@@ -159,6 +162,10 @@ impl Worker {
     }
 
     fn turn(&mut self, now: Instant) {
+        // Before the frames of a container that has just been attached.
+        if self.ordered {
+            self.ordered = self.obey();
+        }
         self.read_frames(now);
         self.flush_datagrams(now);
         self.ready.wake(now);
@@ -175,7 +182,7 @@ impl Worker {
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        if self.queues.readable() || self.ready.len() > 0 {
+        if self.ordered || self.queues.readable() || self.ready.len() > 0 {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -195,7 +202,7 @@ impl Worker {
     fn note(&mut self, event: &mio::event::Event) {
         match Readiness::try_from(event.token()) {
             Ok(Readiness::Inbox) => {
-                self.obey();
+                self.ordered = true;
                 self.ready.push(Readiness::Inbox);
             }
             Ok(Readiness::Uplink(number)) => self.queues.note(number),
@@ -254,14 +261,14 @@ impl Worker {
                 target,
                 payload,
                 segment,
-                time_to_live,
+                handling,
             } => {
                 let outgoing = Outgoing {
                     socket,
                     target,
                     payload,
                     segment,
-                    time_to_live,
+                    handling,
                     frame,
                 };
                 let engine = &mut self.engine;
@@ -274,13 +281,13 @@ impl Worker {
                 target,
                 sequence,
                 payload,
-                time_to_live,
+                handling,
             } => {
                 let request = Request {
                     target,
                     sequence,
                     payload,
-                    time_to_live,
+                    handling,
                 };
                 self.datagrams.ping(self.poll.registry(), echo, request)
             }
@@ -290,7 +297,7 @@ impl Worker {
                 }
                 return;
             }
-            Passage::Whole { frame } => return self.handle_frame(now, Offload::default(), &frame, delivery),
+            Passage::Whole { frame } => return self.handle_frame(now, Offload::ASSEMBLED, &frame, delivery),
             Passage::Elsewhere { shard } => {
                 let mail = Mail::Frame {
                     offload,
@@ -368,10 +375,12 @@ impl Worker {
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
-                Action::Connect { flow, target } => {
+                Action::Connect { flow, target, handling } => {
+                    let way = (target, handling);
                     self.flows
-                        .connect(now, &mut self.engine, self.poll.registry(), flow, target, &self.events);
+                        .connect(now, &mut self.engine, self.poll.registry(), flow, way, &self.events);
                 }
+                Action::Handle { flow, handling } => self.flows.handle(flow, handling),
                 Action::Established { flow } | Action::Drain { flow } | Action::Fill { flow } => {
                     if action == (Action::Established { flow }) {
                         self.flows.establish(flow);

@@ -18,6 +18,7 @@ mod forward;
 mod local;
 mod message;
 mod resolv_conf;
+mod search;
 mod slots;
 mod stream;
 mod upstreams;
@@ -38,6 +39,7 @@ use self::slots::{Asker, Questions, Streams};
 use self::upstreams::Upstreams;
 use crate::network::zone::Zone;
 
+pub use self::search::follow_search;
 pub use self::upstreams::Source;
 
 /// What a resolver is made with.

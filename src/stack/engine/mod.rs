@@ -10,6 +10,8 @@
 //! This file holds the way in and the way out; each protocol has a file of its own beside it.
 
 mod arp;
+mod dhcp;
+mod dhcpv6;
 mod echo;
 mod failures;
 mod fragments;
@@ -31,10 +33,12 @@ use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol
 
 use crate::stack::Offload;
 use crate::stack::associations::Associations;
-use crate::stack::container::Containers;
+use crate::stack::container::{Containers, TokenBucket};
 use crate::stack::control::Control;
 use crate::stack::counters::{Counters, Discard};
 use crate::stack::datagram::Link;
+use crate::stack::dhcp::AddressSource;
+use crate::stack::dhcp::leases::Leases;
 use crate::stack::directory::Directory;
 use crate::stack::flow::{Flows, TimeWait};
 use crate::stack::fragments::Fragments;
@@ -66,6 +70,10 @@ pub struct Engine {
     ready: VecDeque<FlowId>,
     control: Control,
     fragments: Fragments,
+    /// Who has which address, where they are given from a range.
+    leases: Option<Leases>,
+    /// What is left of the right of those to ask for an address who have none.
+    strangers: TokenBucket,
     /// The slot of the next router advertisement.
     advertised: Option<Instant>,
     actions: VecDeque<Action>,
@@ -109,6 +117,11 @@ impl Engine {
             ready: VecDeque::new(),
             control: Control::default(),
             fragments: Fragments::default(),
+            leases: config.dhcp.as_ref().and_then(|dhcp| match dhcp.source {
+                AddressSource::Attached => None,
+                AddressSource::Range { first, last } => Some(Leases::new(first, last)),
+            }),
+            strangers: TokenBucket::default(),
             advertised: None,
             actions: VecDeque::new(),
             timers: Timers::default(),
@@ -137,6 +150,18 @@ impl Engine {
         self.drop_flows_of(attachment.address);
         self.drop_datagrams_of(attachment.address);
         self.fragments.forget(attachment.address);
+    }
+
+    /// What the owner of an attached hardware address is told that it is called, if it asks.
+    pub fn set_hostname(&mut self, mac: EthernetAddress, hostname: String) {
+        self.containers.set_hostname(mac, hostname);
+    }
+
+    /// Who asks from now on is told of these domains ([`Dhcp::search`](crate::stack::Dhcp::search)).
+    pub fn set_search(&mut self, domains: Vec<String>) {
+        if let Some(dhcp) = &mut self.config.dhcp {
+            dhcp.search = domains;
+        }
     }
 
     /// What was counted so far.
@@ -199,7 +224,7 @@ impl Engine {
             Action::Close { flow, .. } => self.flows.release(flow),
             Action::CloseMapping { mapping: MappingId(id) } => self.mappings.release(id),
             Action::CloseEcho { echo: EchoId(id) } => self.echoes.release(id),
-            Action::Connect { .. } | Action::Established { .. } => {}
+            Action::Connect { .. } | Action::Handle { .. } | Action::Established { .. } => {}
             Action::Drain { .. } | Action::Fill { .. } | Action::Finish { .. } => {}
         }
         Some(action)
@@ -234,7 +259,10 @@ impl Engine {
         offload: Offload,
         frame: &EthernetFrame<&'f [u8]>,
     ) -> Result<Passage<'f>, Discard> {
-        // RFC 1122 section 3.3.6: no unicast packet in a broadcast frame; nobody routes multicast here.
+        if frame.dst_addr().is_broadcast() {
+            return self.receive_broadcast(now, offload, frame).map(|()| Passage::Done);
+        }
+        // Nobody routes multicast here.
         if frame.dst_addr() != self.config.gateway_mac {
             return Err(Discard::NotForUs);
         }
