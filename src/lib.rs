@@ -14,7 +14,7 @@
 //! | shell | [`compat`] | other programs' command lines, slirp4netns; and the engine that they share |
 //! | shell | [`container`] | a command in namespaces of its own: init, monitor, `exec` |
 //! | shell | [`helper`] | the supervisor of one network, and the driver of its data plane: a worker for each core |
-//! | shell | [`api`] | typed requests between commands and helper |
+//! | shell | [`api`] | typed requests between commands and helper, and its stream of events |
 //! | shell | [`netns`] | namespaces, rtnetlink, the agent that owns the bridge |
 //! | shell | [`host`] | the host's sockets, listeners and resolvers |
 //! | shell | [`uplink`] | the descriptor over which frames pass between bridge and stack; cables |
