@@ -149,24 +149,26 @@ fn what_cannot_be_published_whole_is_not_published(host: &Host) -> Outcome {
 }
 
 fn reserved_ports_are_passed_over(host: &Host) -> Outcome {
+    // Nor may another program's be given: a wildcard conflicts with each of its addresses.
+    let _other = host.host_server("other", "tcp-echo 127.0.0.1 49153")?;
     box_with(host, "-p 80")?;
     same(
         "first",
         host.gangplank("port box 80")?.ok()?.as_str(),
-        "0.0.0.0:49153\n[::]:49153",
+        "0.0.0.0:49154\n[::]:49154",
     )?;
-    host.root("sysctl -q -w net.ipv4.ip_local_reserved_ports=49154,49156-49159")?
+    host.root("sysctl -q -w net.ipv4.ip_local_reserved_ports=49155,49157-49160")?
         .ok()?;
     let bound = host.gangplank("publish box 81 82 83/udp")?.ok()?;
     for line in [
-        "81/tcp -> [::]:49155",
-        "82/tcp -> 0.0.0.0:49160",
-        "83/udp -> [::]:49161",
+        "81/tcp -> [::]:49156",
+        "82/tcp -> 0.0.0.0:49161",
+        "83/udp -> [::]:49162",
     ] {
         contains("publish", &bound, line)?;
     }
     // Who names a reserved one may have it.
-    host.gangplank("publish box 49154:84")?.ok().map(drop)
+    host.gangplank("publish box 49155:84")?.ok().map(drop)
 }
 
 fn one_loopback_address_for_each_container(host: &Host) -> Outcome {
