@@ -30,6 +30,7 @@ impl Supervisor {
                 subnet: Some(self.subnets.v4),
                 subnet6: self.subnets.v6.into(),
                 transient: self.transient.load(Ordering::Relaxed),
+                bridge: Some(self.bridge_name().to_owned()),
                 threads: u8::try_from(self.driver().threads()).ok(),
                 ..self.options.clone()
             },

@@ -1,8 +1,7 @@
 //! Many ports at once, the addresses that they are published at, and published ports seen from inside.
 
 use crate::cases;
-use crate::host::{HOST, Host};
-use crate::json;
+use crate::host::{HOST, Host, LIMIT};
 use crate::process::{PATIENCE, until};
 use crate::verdict::{Outcome, Trouble, contains, fail, holds, same};
 
@@ -357,14 +356,23 @@ fn dockers_driver_options(host: &Host) -> Outcome {
                    -o com.docker.network.driver.mtu=1400";
     host.gangplank(&format!("network create quay {options}"))?.ok()?;
     contains("show", &host.gangplank("show --network quay")?.ok()?, "br7")?;
-    let network = json::parse(&host.gangplank("network inspect quay")?.ok()?)?;
-    let text = format!("{network:?}");
-    holds(format!("the MTU is 1400: {text}"), text.contains("1400"))?;
+    let shown = host.gangplank_words(&["network", "inspect", "--format", "{{json .Options}}", "quay"], LIMIT)?;
+    let shown = shown.ok()?;
+    for part in [
+        r#"bridge.name":"br7""#,
+        r#"enable_icc":"false""#,
+        r#"driver.mtu":"1400""#,
+    ] {
+        contains("network inspect", &shown, part)?;
+    }
     let link = host.gangplank("run --rm --network quay -- ip link show eth0")?.ok()?;
     contains("eth0", &link, "mtu 1400")?;
     host.gangplank(&format!("up --network quay {options}"))?.ok()?;
     host.gangplank("up --network quay -o com.docker.network.bridge.name=br8")?
         .refused(&["com.docker.network.bridge.name is br7, not br8"])?;
+    // Without a word it is called like the network.
+    host.gangplank("up")?.ok()?;
+    host.gangplank("up -o com.docker.network.bridge.name=gp0")?.ok()?;
     host.gangplank("network create pier -o com.docker.network.bridge.enable_ip_masquerade=true")?
         .refused(&["is not known; known are", "com.docker.network.driver.mtu"])
 }
