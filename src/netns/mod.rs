@@ -23,6 +23,7 @@ pub mod join;
 mod namespace;
 mod netlink;
 mod new_routes;
+mod nftables;
 mod refusal;
 mod spec;
 mod watch;

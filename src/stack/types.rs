@@ -7,7 +7,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::policy::{HostAccess, Policy};
 
-use super::{Offload, ShardId};
+use super::{Dhcp, Offload, ShardId};
 
 /// One TCP flow. Shapes like a small integer so that the shell can index its own table with it; never reused while
 /// the shell has not seen [`Action::Close`] for it.
@@ -37,6 +37,8 @@ pub struct Config {
     pub policy: Policy,
     /// The same of IPv6. None, or an MTU below 1280 (RFC 8200 section 5): frames of IPv6 are dropped.
     pub ipv6: Option<Ipv6>,
+    /// What those are told who configure themselves, of both families; none: they are not answered.
+    pub dhcp: Option<Dhcp>,
     /// What the uplink takes from us.
     pub uplink: UplinkCapabilities,
     /// Bytes of each of a TCP flow's two rings: what may wait for the host, and for the container.
@@ -90,6 +92,7 @@ impl Config {
             mtu,
             policy,
             ipv6: None,
+            dhcp: None,
             uplink,
             tcp_ring: DEFAULT_TCP_RING,
             limits: Limits::default(),
@@ -113,7 +116,8 @@ impl Limits {
         }
     }
 
-    fn descriptors(&self) -> usize {
+    /// How many descriptors all of it together takes.
+    pub fn descriptors(&self) -> usize {
         self.flows + self.half_open + 2 * self.mappings
     }
 }
@@ -230,6 +234,11 @@ pub enum Passage<'f> {
         /// The frame.
         frame: Vec<u8>,
     },
+    /// Send the frame back to the bridge with its offload header, and with this Ethernet header in place of its own.
+    Relay {
+        /// The new header.
+        head: [u8; 14],
+    },
     /// Show the frame to that engine: what it belongs to is there.
     Elsewhere {
         /// One of those that share the directory.
@@ -331,7 +340,10 @@ pub enum Target {
     /// A socket of the host's network.
     Host(SocketAddr),
     /// The helper's own resolver (DNS over TCP).
-    Resolver,
+    Resolver {
+        /// The container that asks.
+        client: IpAddr,
+    },
 }
 
 /// How a host socket is to be closed.

@@ -20,4 +20,5 @@ pub mod pidfd;
 pub mod plain_tap;
 pub mod process;
 pub mod random;
+pub mod readiness;
 pub mod tun;

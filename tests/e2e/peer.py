@@ -863,5 +863,233 @@ def refusing(call, value, command, index=1):
     os.execv(command[0], command)
 
 
+# The helper's API
+
+def events_unread(path):
+    """Asks for events and reads nothing of them until SIGUSR1, then says all there are."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    sock.sendall(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += sock.recv(1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    say("ready")
+    signal.sigwait([signal.SIGUSR1])
+    while data := sock.recv(65536):
+        sys.stdout.write(data.decode())
+
+
+def publish_often(path, name, count):
+    """Publishes and unpublishes a port so many times, over one connection."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    answers = sock.makefile("rb")
+    body = b'{"specs":["8081:81"]}'
+    for number in range(int(count)):
+        what = "unpublish" if number % 2 else "publish"
+        sock.sendall(f"POST /containers/{name}/{what} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                     f"content-length: {len(body)}\r\n\r\n".encode() + body)
+        status, length = answers.readline(), 0
+        while (line := answers.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        text = answers.read(length)
+        if b" 200 " not in status:
+            sys.exit(f"{what}: {status} {text}")
+# Links
+
+def mesh(*ports):
+    """Echoes TCP and UDP on each port, over both families."""
+    for port in map(int, ports):
+        for address in ("0.0.0.0", "::"):
+            tcp = socket.socket(family(address), socket.SOCK_STREAM)
+            udp = socket.socket(family(address), socket.SOCK_DGRAM)
+            for sock in (tcp, udp):
+                if address == "::":
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((address, port))
+            tcp.listen(64)
+            threading.Thread(target=mesh_tcp, args=(tcp,), daemon=True).start()
+            threading.Thread(target=mesh_udp, args=(udp,), daemon=True).start()
+    say("ready")
+    threading.Event().wait()
+
+
+def mesh_tcp(sock):
+    while True:
+        conn, _ = sock.accept()
+        threading.Thread(target=lambda: conn.sendall(conn.recv(64)), daemon=True).start()
+
+
+def mesh_udp(sock):
+    while True:
+        data, client = sock.recvfrom(65536)
+        sock.sendto(data, client)
+
+
+def reach(address4, address6, expected, *ports):
+    """Says which of these answer: each port by TCP and UDP, a ping, over both families. Goes on until all that are
+    expected (joined by commas) have answered, for fifteen rounds at most, and tries each of the others twice."""
+    expected = set(filter(None, expected.split(",")))
+    cells = {}
+    for number, address in (("4", address4), ("6", address6)):
+        cells["icmp" + number] = (reach_icmp, address, 0)
+        for port in map(int, ports):
+            cells[f"tcp{number}:{port}"] = (reach_tcp, address, port)
+            cells[f"udp{number}:{port}"] = (reach_udp, address, port)
+    reached = set()
+
+    def attempt(cell):
+        how, address, port = cells[cell]
+        try:
+            if how(address, port):
+                reached.add(cell)
+        except OSError:
+            pass
+    for attempts in range(1, 16):
+        threads = [threading.Thread(target=attempt, args=(cell,)) for cell in set(cells) - reached]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if expected <= reached and attempts >= 2:
+            break
+    say(",".join(sorted(reached)))
+
+
+def reach_tcp(address, port):
+    with socket.create_connection((address, port), 1) as conn:
+        conn.sendall(b"hello")
+        return conn.recv(64) == b"hello"
+
+
+def reach_udp(address, port):
+    with socket.socket(family(address), socket.SOCK_DGRAM) as sock:
+        sock.settimeout(1)
+        sock.connect((address, port))
+        sock.send(b"hello")
+        return sock.recv(64) == b"hello"
+
+
+def reach_icmp(address, _):
+    kinds = (socket.IPPROTO_ICMPV6, 128, 129) if ":" in address else (socket.IPPROTO_ICMP, 8, 0)
+    with socket.socket(family(address), socket.SOCK_RAW, kinds[0]) as sock:
+        sock.settimeout(1)
+        echo = struct.pack("!BBHHH", kinds[1], 0, 0, os.getpid() & 0xffff, 1)
+        if kinds[1] == 8:
+            echo = struct.pack("!BBHHH", 8, 0, internet_sum(echo), os.getpid() & 0xffff, 1)
+        sock.sendto(echo, (address, 0))
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            data, peer = sock.recvfrom(2048)
+            if peer[0] == address and data[20 if kinds[1] == 8 else 0] == kinds[2]:
+                return True
+    return False
+
+
+def internet_sum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def overhear():
+    """Says each word of the form <word> in any frame that arrives at eth0, and between which hardware addresses."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    sock.bind(("eth0", 3))
+    say("ready")
+    while True:
+        frame, origin = sock.recvfrom(65536)
+        start = frame.find(b"<")
+        if origin[2] != socket.PACKET_OUTGOING and start >= 0 and b">" in frame[start:]:
+            say("heard", frame[start:frame.index(b">", start) + 1].decode(), "from", frame[6:12].hex(":"))
+
+
+def forge(own, victim, other, gateway_mac):
+    """Sends every kind of frame that a container should not: as itself, as `other`, at `victim`. Each of the first three
+    is MAC,IPV4,IPV6."""
+    own, victim, other = ((bytes.fromhex(mac.replace(":", "")), socket.inet_aton(v4), socket.inet_pton(socket.AF_INET6, v6))
+                          for mac, v4, v6 in (party.split(",") for party in (own, victim, other)))
+    gateway = bytes.fromhex(gateway_mac.replace(":", ""))
+    everybody, all_nodes = b"\xff" * 6, b"\x33\x33\0\0\0\1"
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    sock.bind(("eth0", 0))
+
+    def send(target, source, kind, body):
+        sock.send(target + source + struct.pack("!H", kind) + body.ljust(46, b"\0"))
+    for way, target in (("direct", victim[0]), ("relay", gateway), ("flood", everybody)):
+        send(target, own[0], 0x0800, udp4(own[1], victim[1], f"<own4-{way}>"))
+        send(target, own[0], 0x86dd, udp6(own[2], victim[2], f"<own6-{way}>"))
+        send(target, own[0], 0x0800, udp4(other[1], victim[1], f"<ip4-{way}>"))
+        send(target, own[0], 0x86dd, udp6(other[2], victim[2], f"<ip6-{way}>"))
+        send(target, other[0], 0x0800, udp4(other[1], victim[1], f"<mac4-{way}>"))
+        send(target, other[0], 0x86dd, udp6(other[2], victim[2], f"<mac6-{way}>"))
+        send(target, other[0], 0x0800, udp4(own[1], victim[1], f"<mac-own4-{way}>"))
+        tagged = struct.pack("!HH", 1, 0x0800) + udp4(own[1], victim[1], f"<vlan-{way}>")
+        send(target, own[0], 0x8100, tagged)
+        send(target, own[0], 0x88a8, struct.pack("!HH", 1, 0x8100) + tagged)
+        send(target, own[0], 0x88b5, f"<strange-{way}>".encode())
+        for name, mac, address in (("ip", own[0], other[1]), ("mac", other[0], other[1]), ("gateway", own[0], gateway_of(own[1]))):
+            for operation in (1, 2):
+                claim = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + mac + address + victim[0] + victim[1]
+                send(target, own[0], 0x0806, claim + f"<arp-{name}-{way}>".encode())
+    for name, address in (("other", other[2]), ("router", socket.inet_pton(socket.AF_INET6, "fe80::1"))):
+        for way, target in (("direct", victim[0]), ("relay", gateway), ("flood", all_nodes)):
+            word = f"<na-{name}-{way}>".encode()
+            claim = b"\x88\0\0\0\x60\0\0\0" + address + b"\x02\x01" + own[0]
+            for source in (own[2], address, bytes(16)):
+                send(target, own[0], 0x86dd, icmp6(source, victim[2], claim, word))
+            # Behind an extension header, where a look at fixed places finds nothing.
+            send(target, own[0], 0x86dd, icmp6(own[2], victim[2], claim, word, extended=True))
+    for way, target in (("direct", victim[0]), ("flood", all_nodes)):
+        wrong = b"\x88\0\0\0\x60\0\0\0" + own[2] + b"\x02\x01" + other[0]
+        send(target, own[0], 0x86dd, icmp6(own[2], victim[2], wrong, f"<na-mac-{way}>".encode()))
+        asked = b"\x87\0\0\0\0\0\0\0" + victim[2] + b"\x01\x01" + own[0]
+        send(target, own[0], 0x86dd, icmp6(other[2], victim[2], asked, f"<ns-ip-{way}>".encode()))
+        asked = b"\x87\0\0\0\0\0\0\0" + victim[2] + b"\x01\x01" + other[0]
+        send(target, own[0], 0x86dd, icmp6(own[2], victim[2], asked, f"<ns-mac-{way}>".encode()))
+        router = b"\x86\0\0\0\x40\0\x07\x08" + bytes(8) + b"\x01\x01" + own[0]
+        send(target, own[0], 0x86dd, icmp6(b"\xfe\x80" + bytes(13) + b"\x07", victim[2], router, f"<ra-{way}>".encode()))
+        redirect = b"\x89\0\0\0\0\0\0\0" + own[2] + other[2]
+        send(target, own[0], 0x86dd, icmp6(b"\xfe\x80" + bytes(13) + b"\1", victim[2], redirect, f"<redirect-{way}>".encode()))
+    bpdu = b"\x42\x42\x03" + bytes(5) + b"\0" * 8 + b"\0" * 4 + b"\0" * 8 + b"\x80\1\0\0\x14\0\2\0\x0f\0<stp>"
+    for group in (0x00, 0x02, 0x0e):
+        send(b"\x01\x80\xc2\0\0" + bytes([group]), own[0], len(bpdu), bpdu)
+    say("forged")
+
+
+def gateway_of(address):
+    return address[:2] + b"\0\1"
+
+
+def udp4(source, target, word):
+    body = struct.pack("!HHHH", 7000, 7000, 8 + len(word), 0) + word.encode()
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0) + source + target
+    return head[:10] + struct.pack("!H", internet_sum(head)) + head[12:] + body
+
+
+def udp6(source, target, word):
+    body = struct.pack("!HHHH", 7000, 7000, 8 + len(word), 0) + word.encode()
+    return packet6(source, target, 17, body, 6)
+
+
+def icmp6(source, target, message, word, extended=False):
+    """A message of neighbour discovery with a word behind it, in an option that nobody knows."""
+    option = b"\xfd" + bytes([(len(word) + 2 + 7) // 8]) + word
+    return packet6(source, target, 58, message + option.ljust(-(-len(option) // 8) * 8, b"\0"), 2, extended)
+
+
+def packet6(source, target, protocol, body, checksum, extended=False):
+    pseudo = source + target + struct.pack("!II", len(body), protocol)
+    total = internet_sum(pseudo + body + b"\0" * (len(body) % 2))
+    body = body[:checksum] + struct.pack("!H", total) + body[checksum + 2:]
+    if extended:
+        body, protocol = bytes([protocol, 0, 1, 4, 0, 0, 0, 0]) + body, 60
+    return struct.pack("!IHBB", 6 << 28, len(body), protocol, 255) + source + target + body
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1].replace("-", "_")](*sys.argv[2:])

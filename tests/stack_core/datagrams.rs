@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, SocketAddrV4};
 use std::num::NonZeroU16;
 
-use gangplank::policy::{HostAccess, Policy};
+use gangplank::policy::{HostAccess, Policy, Transport};
 use gangplank::stack::{
     Action, ClientSocket, EchoId, Gso, GsoType, Handling, MappingId, Offload, Passage, Payload, PublishId, Unreachable,
 };
@@ -329,6 +329,32 @@ fn the_hosts_loopback_answers_as_the_gateway() {
     };
     assert_eq!(target, "127.0.0.1:99".parse().unwrap());
     assert_eq!(answer(&mut net, id, target).unwrap().0, "172.17.0.1:99");
+}
+
+#[test]
+fn a_published_port_answers_as_the_gateway() {
+    let mut other = Net::new();
+    let published = gangplank::policy::PublishedPorts::default();
+    let mut ours = Net::with(|config| config.policy.published = published.clone());
+    published.open(Transport::Udp, "0.0.0.0:99".parse().unwrap());
+    let frame = udp(own(5000), SocketAddrV4::new(GATEWAY, 99), b"x");
+    assert_eq!(
+        other.pass(&frame),
+        Passage::Done,
+        "another network's ports are not ours"
+    );
+    let Passage::Datagram {
+        socket: ClientSocket::Mapping { id, .. },
+        target,
+        ..
+    } = ours.pass(&frame)
+    else {
+        panic!()
+    };
+    assert_eq!(target, "127.0.0.1:99".parse().unwrap());
+    assert_eq!(answer(&mut ours, id, target).unwrap().0, "172.17.0.1:99");
+    published.close(Transport::Udp, "0.0.0.0:99".parse().unwrap());
+    assert_eq!(ours.pass(&frame), Passage::Done, "a mapping alone opens nothing");
 }
 
 #[test]

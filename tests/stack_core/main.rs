@@ -11,6 +11,10 @@
 
 mod closing;
 mod datagrams;
+mod dhcp;
+mod dhcp_malformed;
+mod dhcp_range;
+mod dhcpv6;
 mod errors;
 mod fragments;
 mod guarding;
@@ -19,6 +23,7 @@ mod handshake;
 mod hostile;
 mod ipv6;
 mod limits;
+mod links;
 mod neighbours;
 mod net;
 mod rings;

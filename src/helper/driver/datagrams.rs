@@ -14,6 +14,7 @@ use mio::net::UdpSocket;
 use mio::{Registry, Token};
 use smoltcp::time::Instant;
 
+use super::command::Destination;
 use super::token::Readiness;
 use super::train::Train;
 use super::worker::Link;
@@ -58,7 +59,7 @@ pub(super) struct Outgoing<'f> {
 #[derive(Debug)]
 struct Published {
     socket: UdpSide,
-    container: SocketAddr,
+    destination: Destination,
 }
 
 impl Default for Datagrams {
@@ -171,17 +172,18 @@ impl Datagrams {
         link: &mut Link,
         id: PublishId,
     ) -> bool {
-        let Some(Published { socket, container }) = self.published.get_mut(&id) else {
+        let Some(Published { socket, destination }) = self.published.get_mut(&id) else {
             return false;
         };
+        let container = |client| destination.of(client).0;
         let more = receive_some(socket, &mut self.batch, engine, |engine, client, payload| {
             forward(link, |out| {
-                engine.deliver_published(now, id, client, *container, payload, out)
+                engine.deliver_published(now, id, client, container(client), payload, out)
             });
         });
         let failed = fetch_failures(
             |buffer| socket.failure(buffer),
-            |failure| engine.published_failed(now, id, *container, failure),
+            |failure| engine.published_failed(now, id, container(failure.target), failure),
         );
         more || failed
     }
@@ -210,10 +212,10 @@ impl Datagrams {
         token: Token,
         id: PublishId,
         socket: std::net::UdpSocket,
-        container: SocketAddr,
+        destination: Destination,
     ) -> io::Result<()> {
         let socket = UdpSide::watch(UdpSocket::from_std(socket), registry, token)?;
-        self.published.insert(id, Published { socket, container });
+        self.published.insert(id, Published { socket, destination });
         Ok(())
     }
 

@@ -50,7 +50,9 @@ struct Listener {
 pub(super) struct Client {
     stream: TcpStream,
     address: SocketAddr,
-    destination: Destination,
+    /// The container's, and the other to which it is led if nobody takes it there.
+    container: SocketAddr,
+    otherwise: Option<SocketAddr>,
 }
 
 impl Flows {
@@ -87,11 +89,11 @@ impl Flows {
                 Ok(socket) => self.insert(flow, Side::new(socket, false)),
                 Err(why) => engine.refused(now, flow, why),
             },
-            Target::Resolver => match TcpSide::pair(registry, token) {
+            Target::Resolver { client } => match TcpSide::pair(registry, token) {
                 Ok((socket, theirs)) => {
                     self.insert(flow, Side::new(socket, true));
                     engine.connected(now, flow);
-                    events.stream(theirs);
+                    events.stream(client, theirs);
                 }
                 Err(_) => engine.refused(now, flow, Unreachable::Exhausted),
             },
@@ -171,10 +173,8 @@ impl Flows {
                     let client = Client {
                         stream,
                         address,
-                        destination: Destination {
-                            container,
-                            otherwise: None,
-                        },
+                        container,
+                        otherwise: None,
                     };
                     self.admit(now, engine, registry, client);
                 }
@@ -217,10 +217,12 @@ impl Flows {
             };
             match listener.socket.accept() {
                 Ok((stream, address)) => {
+                    let (container, otherwise) = listener.destination.of(address);
                     let client = Client {
                         stream,
                         address,
-                        destination: listener.destination,
+                        container,
+                        otherwise,
                     };
                     if let Some(client) = hand_on(siblings, client) {
                         self.admit(now, engine, registry, client);
@@ -243,7 +245,8 @@ impl Flows {
         let Client {
             stream,
             address,
-            destination: Destination { container, otherwise },
+            container,
+            otherwise,
         } = client;
         let refuse = |stream: TcpStream| {
             let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));

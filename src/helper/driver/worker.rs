@@ -24,14 +24,14 @@ use super::ready::Ready;
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::echo::Request;
-use crate::stack::{Config, Directory, Engine, Ledger, Offload, Passage, ShardId};
+use crate::stack::{Common, Config, Directory, Engine, Offload, Passage, ShardId};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
 
 /// An engine whose rings lie in memory of the kernel's.
-pub(super) fn engine(directory: Directory, ledger: Ledger, config: Config, seed: [u64; 4]) -> Engine {
-    Engine::shard(directory, ledger, config, Box::new(Mappings::default()), seed)
+pub(super) fn engine(directory: Directory, common: &Common, config: Config, seed: [u64; 4]) -> Engine {
+    Engine::shard(directory, common, config, Box::new(Mappings::default()), seed)
 }
 
 /// The uplink with its readiness and the one buffer that every outgoing frame is written into.
@@ -60,6 +60,8 @@ pub(super) struct Worker {
     siblings: Siblings,
     events: Events,
     pub(super) stopping: bool,
+    /// Commands may wait.
+    ordered: bool,
     /// Frames for a sibling that did not take them, or that nobody wanted to own.
     pub(super) astray: u64,
     linger: Linger,
@@ -89,6 +91,7 @@ impl Worker {
             siblings,
             events,
             stopping: false,
+            ordered: false,
             astray: 0,
             linger: Linger::new(std::thread::available_parallelism().map_or(1, usize::from)),
         })
@@ -159,6 +162,10 @@ impl Worker {
     }
 
     fn turn(&mut self, now: Instant) {
+        // Before the frames of a container that has just been attached.
+        if self.ordered {
+            self.ordered = self.obey();
+        }
         self.read_frames(now);
         self.flush_datagrams(now);
         self.ready.wake(now);
@@ -175,7 +182,7 @@ impl Worker {
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        if self.queues.readable() || self.ready.len() > 0 {
+        if self.ordered || self.queues.readable() || self.ready.len() > 0 {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -195,7 +202,7 @@ impl Worker {
     fn note(&mut self, event: &mio::event::Event) {
         match Readiness::try_from(event.token()) {
             Ok(Readiness::Inbox) => {
-                self.obey();
+                self.ordered = true;
                 self.ready.push(Readiness::Inbox);
             }
             Ok(Readiness::Uplink(number)) => self.queues.note(number),
@@ -291,6 +298,7 @@ impl Worker {
                 return;
             }
             Passage::Whole { frame } => return self.handle_frame(now, Offload::ASSEMBLED, &frame, delivery),
+            Passage::Relay { head } => return self.link.pass_on(offload, frame, &head),
             Passage::Elsewhere { shard } => {
                 let mail = Mail::Frame {
                     offload,
@@ -412,6 +420,17 @@ impl Link {
             buffer: vec![0; FRAME_BYTES].into_boxed_slice(),
             dropped: 0,
         }
+    }
+
+    /// Sends a frame as it came, with another header in front.
+    fn pass_on(&mut self, offload: Offload, frame: &[u8], head: &[u8]) {
+        let Some(out) = self.buffer.get_mut(..frame.len()) else {
+            return;
+        };
+        out.copy_from_slice(frame);
+        out[..head.len()].copy_from_slice(head);
+        let len = frame.len();
+        self.send(crate::stack::Transmit { offload, len });
     }
 
     /// Sends what the engine wrote into the buffer.

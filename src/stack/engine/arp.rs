@@ -1,4 +1,5 @@
-//! ARP (RFC 826): the gateway's address is answered for, everything else is not ours.
+//! ARP (RFC 826): the gateway's address is answered for, and those at the other end of a link that the stack carries
+//! ([`relay`](super::relay)); everything else is not ours.
 //!
 //! Nothing is learned. A sender that is not what was attached, such as one that claims the gateway's address or a
 //! neighbour's, is counted as spoofed, whatever it asks.
@@ -35,7 +36,12 @@ impl Engine {
             self.containers
                 .check_source(source_hardware_addr, source_protocol_addr.into())?;
         }
-        if operation != ArpOperation::Request || target_protocol_addr != self.config.policy.gateway() {
+        let for_another = || {
+            let (asker, target) = (source_protocol_addr.into(), target_protocol_addr.into());
+            self.stands_for(source_hardware_addr, asker, target)
+        };
+        let ours = target_protocol_addr == self.config.policy.gateway() || for_another();
+        if operation != ArpOperation::Request || !ours {
             return Err(Discard::Arp);
         }
         let asking = ArpRepr::EthernetIpv4 {

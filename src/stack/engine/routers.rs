@@ -61,6 +61,7 @@ impl Engine {
             mac: gateway_mac,
             mtu: self.config.mtu,
             ipv6,
+            managed: self.config.dhcp.is_some(),
         };
         let ends = Ends::V6 {
             source: LINK_LOCAL_GATEWAY,

@@ -10,7 +10,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{TcpControl, TcpPacket};
 
 use super::Engine;
-use crate::policy::Lead;
+use crate::policy::{Lead, Transport};
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
 use crate::stack::device::Emitted;
@@ -75,9 +75,9 @@ impl Engine {
         packet: &Packet<'_>,
         view: &TcpPacket<&[u8]>,
     ) -> Result<(), Discard> {
-        let target = match self.config.policy.lead(tuple.our) {
+        let target = match self.config.policy.lead(Transport::Tcp, tuple.our) {
             Lead::Host(target) => Target::Host(target),
-            Lead::Resolver => Target::Resolver,
+            Lead::Resolver => Target::Resolver { client: packet.source },
             Lead::Refused => {
                 self.refuse_segment(&tuple, segment, packet);
                 return Err(Discard::Refused);
