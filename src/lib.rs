@@ -65,6 +65,9 @@
 //! it, each a multiple of the container's segment size and below 64 KB with its Ethernet header (one byte more, and the
 //! kernel cuts it in software). The kernel cuts nothing until it must: the container's own stack takes the superframe whole.
 //!
+//! What one container says to another the kernel's bridge carries, after a look at whose addresses it bears
+//! (`netns::agent::ingress`); while containers are kept apart, the stack passes on what a link allows ([`stack::Links`]).
+//!
 //! There may be several workers, each a thread with a queue of the uplink, an engine and flows of its own: a flow stays
 //! where its first packet came, and so do its frames ([`helper::driver`], [`stack::Directory`]).
 //!

@@ -26,6 +26,7 @@ pub mod line;
 mod namespace;
 mod netlink;
 mod new_routes;
+mod nftables;
 mod refusal;
 mod spec;
 mod watch;

@@ -139,7 +139,7 @@ mod tests {
 
     use super::super::options::parse;
     use super::*;
-    use crate::policy::{EchoLead, Lead};
+    use crate::policy::{EchoLead, Lead, Transport};
 
     fn policy(line: &str) -> crate::policy::Policy {
         let options = parse(line.split_whitespace().map(OsString::from), |_| {}).unwrap();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn lead(line: &str, target: &str) -> Lead {
-        policy(line).lead(target.parse().unwrap())
+        policy(line).lead(Transport::Tcp, target.parse().unwrap())
     }
 
     #[test]
