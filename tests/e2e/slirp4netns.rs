@@ -353,7 +353,11 @@ fn ports_are_forwarded_by_request(host: &Host) -> Outcome {
     )?;
     let remove = r#"{"execute":"remove_hostfwd","arguments":{"id":1}}"#;
     same("removed", slirp.ask(host, remove)?.as_str(), r#"{"return":{}}"#)?;
-    contains("only once", &slirp.ask(host, remove)?, "slirp_remove_hostfwd failed")?;
+    contains(
+        "only once",
+        &slirp.ask(host, remove)?,
+        "remove_hostfwd: bad arguments.id",
+    )?;
     same(
         "its port is free",
         host.user(&host.peer("hold-tcp 0.0.0.0 8080"))?.ok()?.as_str(),

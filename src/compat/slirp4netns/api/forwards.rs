@@ -52,7 +52,7 @@ impl Forwards {
                     self.mooring.unpublish(publish).await;
                     json!({ "return": {} }).to_string()
                 }
-                None => refusal("remove_hostfwd: slirp_remove_hostfwd failed"),
+                None => refusal("remove_hostfwd: bad arguments.id"),
             },
         }
     }
