@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Modules from the top down. A module may use those in the rows below its own, and none in its own row but itself.
 const LAYERS: [&[&str]; 8] = [
-    &["cli"],
+    &["cli", "compat"],
     &["helper", "container"],
     &["api"],
     &["netns", "host"],

@@ -8,6 +8,7 @@ mod commands;
 pub mod demo;
 pub mod doctor;
 mod image;
+mod manual;
 pub mod output;
 mod session;
 pub mod template;

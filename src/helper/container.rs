@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::hosts_file::HostsFile;
 use crate::api::types::{ContainerSummary, CreateContainer, PortMapping, State, Status};
 use crate::host::listen::HostPort;
 use crate::network::name::Named;
@@ -29,6 +30,10 @@ pub(super) struct Container {
     pub(super) wish: CreateContainer,
     /// What an image or `--expose` says is served, and every published port.
     pub(super) exposed: BTreeSet<ContainerPort>,
+    /// Whom it is linked to.
+    pub(super) links: Vec<LinkedTo>,
+    /// The lines about links in its hosts file, as it was made.
+    pub(super) host_lines: Vec<String>,
     /// Its addresses, as long as it has them.
     pub(super) lease: Option<Lease>,
     /// Where its ports are published unless something else is said.
@@ -41,8 +46,19 @@ pub(super) struct Container {
     /// Its interface, as long as it runs.
     pub(super) link: Option<Link>,
     pub(super) state: State,
+    /// Nanoseconds since the epoch at which it was created.
+    pub(super) created: u64,
     /// The exit code, once there is one; whoever waits looks here.
     pub(super) ended: watch::Sender<Option<i32>>,
+}
+
+/// A link to another container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LinkedTo {
+    /// Name of the container that it leads to.
+    pub(super) child: String,
+    /// What it is called here.
+    pub(super) alias: String,
 }
 
 /// Ports of a container, bound on the host, in the order of their numbers.
@@ -76,6 +92,8 @@ pub(super) struct Link {
     pub(super) attachments: Vec<Attachment>,
     /// Path of its network namespace.
     pub(super) sandbox: String,
+    /// Its hosts file; `None` for an attached namespace.
+    pub(super) hosts: Option<HostsFile>,
     /// Its command; `None` for an attached namespace.
     pub(super) command: Option<RunningCommand>,
     /// Waits for its end.
@@ -128,11 +146,12 @@ impl Container {
         lease: Lease,
         front: Front,
     ) -> Self {
+        let created = clock::wall_nanos();
         let state = State {
             status: Status::Created,
             pid: 0,
             exit_code: 0,
-            created_at: clock::wall_seconds(),
+            created_at: created / 1_000_000_000,
             started_at: 0,
             finished_at: 0,
         };
@@ -144,6 +163,8 @@ impl Container {
             hostname,
             wish,
             exposed: BTreeSet::new(),
+            links: Vec::new(),
+            host_lines: Vec::new(),
             lease: Some(lease),
             front,
             owner,
@@ -151,6 +172,7 @@ impl Container {
             starting: false,
             link: None,
             state,
+            created,
             ended,
         }
     }
@@ -195,12 +217,22 @@ impl Container {
         ports
     }
 
+    /// What it exposes: what was said, and the container's side of what is published.
+    pub(super) fn open_ports(&self) -> Vec<ContainerPort> {
+        let published = self.published.keys().map(|key| key.container);
+        let mut ports: Vec<_> = self.exposed.iter().copied().chain(published).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     /// Its line in `ps`.
     pub(super) fn summary(&self) -> ContainerSummary {
         ContainerSummary {
             id: self.id.clone(),
             name: self.name.clone(),
             cmd: self.wish.cmd.clone(),
+            created: self.created,
             state: self.state.clone(),
             ip: self.lease.as_ref().map(|lease| lease.address),
             ports: self.ports(),

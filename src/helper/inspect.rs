@@ -5,18 +5,25 @@ use std::net::Ipv6Addr;
 
 use super::container::{Container, Link};
 use super::supervisor::Supervisor;
-use crate::api::inspect::{Config, Endpoint, Exposed, HostConfig, Inspect, NetworkSettings, PortBinding, ports};
+use crate::api::inspect::{
+    Config, Endpoint, Exposed, HostConfig, Inspect, NetworkEndpoint, NetworkSettings, PortBinding, ports,
+};
 use crate::api::timestamp;
 use crate::network::mac;
+use crate::network::name::short_id;
 use crate::network::ports::{Front, Mapping, Number, PortSpec, Reach};
 
-/// Everything that `inspect` shows.
-pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspect {
+/// Everything that `inspect` shows; so many frames of the container claimed to be somebody else's.
+pub(super) fn document(supervisor: &Supervisor, container: &Container, spoofed_frames: u64) -> Inspect {
     let wish = &container.wish;
     let endpoint = endpoint(supervisor, container);
+    let mut names = vec![container.name.clone(), short_id(&container.id).to_owned()];
+    names.dedup();
     Inspect {
         id: container.id.clone(),
-        created: timestamp::rfc3339(container.state.created_at),
+        created: timestamp::rfc3339_nanos(container.created),
+        path: wish.cmd.first().cloned().unwrap_or_default(),
+        args: wish.cmd.iter().skip(1).cloned().collect(),
         name: Inspect::name_of(&container.name),
         state: (&container.state).into(),
         log_path: supervisor.place.container_log(&container.id).display().to_string(),
@@ -32,7 +39,8 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
                 .unwrap_or_default(),
         },
         host_config: HostConfig {
-            links: None,
+            network_mode: supervisor.name.clone(),
+            links: links(container),
             port_bindings: wanted(&wish.publish),
             publish_all_ports: wish.publish_all,
             auto_remove: wish.remove,
@@ -45,11 +53,27 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
                 .as_ref()
                 .map(|Link { sandbox, .. }| sandbox.clone())
                 .unwrap_or_default(),
+            spoofed_frames,
             ports: ports(&container.ports()),
+            port_mapping: None,
             endpoint: endpoint.clone(),
-            networks: BTreeMap::from([(supervisor.name.clone(), endpoint)]),
+            networks: BTreeMap::from([(
+                supervisor.name.clone(),
+                NetworkEndpoint {
+                    aliases: names.clone(),
+                    network_id: supervisor.name.clone(),
+                    endpoint,
+                    dns_names: names,
+                },
+            )]),
         },
     }
+}
+
+fn links(container: &Container) -> Option<Vec<String>> {
+    let words = container.links.iter();
+    let words = words.map(|link| format!("/{}:/{}/{}", link.child, container.name, link.alias));
+    Some(words.collect()).filter(|words: &Vec<_>| !words.is_empty())
 }
 
 fn endpoint(supervisor: &Supervisor, container: &Container) -> Endpoint {

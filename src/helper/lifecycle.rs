@@ -6,14 +6,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::container::{Container, Link, attachments};
+use super::container::{Container, Link, RunningCommand, attachments};
 use super::driver::Command;
 use super::failure::Failure;
+use super::hosts_file::HostsFile;
+use super::links;
 use super::plug::Plugged;
 use super::supervisor::{State, Supervisor};
+use crate::api::events::Event;
 use crate::api::types::{CreateContainer, Created, StartContainer, Status};
 use crate::netns::Watch;
 use crate::network::hosts::{self, AddHost};
+use crate::network::links::LinkSpec;
 use crate::network::mac;
 use crate::network::name;
 use crate::network::pool::{Lease, Wanted};
@@ -24,7 +28,10 @@ use crate::sys::{clock, random};
 impl Supervisor {
     /// Reserves name and addresses and binds the ports of a container to be.
     pub(super) async fn create(self: &Arc<Self>, wish: CreateContainer) -> Result<Created, Failure> {
+        let refused =
+            Event::network("conflict", &self.name).with("container", wish.name.as_deref().unwrap_or_default());
         let created = self.reserve(wish).await;
+        self.tell_refused(refused, &created);
         if created.is_err() {
             // The network may have been started for this container alone.
             self.end_if_idle(&*self.lock().await);
@@ -45,6 +52,7 @@ impl Supervisor {
                 name::short_id(&other.id)
             )));
         }
+        let links = links::resolve(&state, name, &request.links)?;
         let lease = state.pool.lease(name, request.wanted).map_err(Failure::conflict)?;
         let front = match self.front(&mut state, &request) {
             Ok(front) => front,
@@ -66,6 +74,9 @@ impl Supervisor {
         let holder = wish.holder_pid;
         let mut container = Container::new(id.clone(), name.clone(), hostname.clone(), wish, lease, front);
         container.exposed = exposed;
+        let told = links::told(&state, &container.name, &links);
+        container.host_lines = told.host_lines.clone();
+        container.links = links;
         let owner = Arc::clone(&container.owner);
         state.containers.insert(id.clone(), container);
         self.tell_names(&state);
@@ -78,6 +89,7 @@ impl Supervisor {
             self.release_unused(&id).await;
             return Err(failure);
         }
+        self.tell(Event::container("create", &id, &name));
         if let Some(pid) = holder {
             tokio::spawn(Arc::clone(self).expect_start(id.clone(), pid));
         }
@@ -86,7 +98,8 @@ impl Supervisor {
         let of_the_host = String::from_utf8_lossy(&of_the_host);
         let gateway = self.subnets.gateway.address;
         Ok(Created {
-            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added),
+            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added, &told.host_lines),
+            variables: told.variables,
             resolv_conf: hosts::resolv_conf(gateway.into(), &of_the_host),
             log: self.place.container_log(&id),
             hidden: self.hidden(),
@@ -170,15 +183,18 @@ impl Supervisor {
     fn begin(self: &Arc<Self>, container: &mut Container, plugged: Plugged, lease: &Lease, pid: Option<i32>) {
         // Before its ports, whose clients may be waiting.
         let attachments = attachments(lease);
+        self.tell_begun(container, &plugged.port);
         for attachment in &attachments {
             self.command(Command::Attach(*attachment));
         }
+        self.command(Command::Hostname(lease.mac, container.hostname.clone()));
         let watch = Arc::clone(self).watch(container.id.clone(), plugged.watch, container.is_ours());
         container.link = Some(Link {
             port: plugged.port,
             cable: plugged.cable,
             attachments,
             sandbox: plugged.sandbox,
+            hosts: hosts_file(container, plugged.command.as_ref(), pid),
             command: plugged.command,
             watch: tokio::spawn(watch).abort_handle(),
         });
@@ -203,6 +219,16 @@ impl Supervisor {
     }
 }
 
+/// The hosts file of a command that is about to begin.
+fn hosts_file(container: &Container, command: Option<&RunningCommand>, pid: Option<i32>) -> Option<HostsFile> {
+    let (command, pid) = command.zip(pid)?;
+    let file = HostsFile::of(pid, container.host_lines.clone());
+    let file = file.inspect_err(|error| tracing::debug!(%error, "the container's hosts file stays as it is"));
+    // Looked at last: it lives, so the file is its own and not that of whoever got its number.
+    file.ok()
+        .filter(|_| command.process.has_ended().is_ok_and(|ended| !ended))
+}
+
 /// A request for a container, understood.
 struct Request {
     id: String,
@@ -212,6 +238,7 @@ struct Request {
     specs: Vec<PortSpec>,
     host_ip: Option<HostIp>,
     exposed: BTreeSet<ContainerPort>,
+    links: Vec<LinkSpec>,
     added: Vec<AddHost>,
     wish: CreateContainer,
 }
@@ -220,6 +247,7 @@ impl Request {
     fn parse(wish: CreateContainer) -> Result<Self, Failure> {
         let specs = parse::<PortSpec>(&wish.publish)?;
         let exposed = parse::<ContainerPorts>(&wish.expose)?;
+        let links = parse::<LinkSpec>(&wish.link)?;
         let host_ip = wish
             .host_ip
             .as_deref()
@@ -247,6 +275,7 @@ impl Request {
             specs,
             host_ip,
             exposed: exposed.into_iter().flat_map(ContainerPorts::each).collect(),
+            links,
             added,
             wish,
         })

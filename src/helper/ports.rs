@@ -16,6 +16,7 @@ use super::driver::{Command, Destination, Opening};
 use super::failure::Failure;
 use super::lifecycle::{blocking, find, parse};
 use super::supervisor::{State, Supervisor};
+use crate::api::events::Event;
 use crate::api::types::{PortMapping, Status};
 use crate::host::listen::has_ipv6;
 use crate::network::pool::Lease;
@@ -43,8 +44,12 @@ impl Supervisor {
             (container.id.clone(), Arc::clone(&container.owner), container.front)
         };
         let mappings = specs.into_iter().flat_map(|spec| spec.mappings(front));
-        let prepared = self.prepare(&owner, mappings).await?;
-        self.enter(&id, prepared).await
+        let published = match self.prepare(&owner, mappings).await {
+            Ok(prepared) => self.enter(&id, prepared).await,
+            Err(failure) => Err(failure),
+        };
+        self.tell_refused(Event::container("conflict", &id, &owner.name), &published);
+        published
     }
 
     /// Takes published ports back; all of `specs` or none.
@@ -67,7 +72,10 @@ impl Supervisor {
             let id = container.id.clone();
             let container = state.containers.get_mut(&id).ok_or_else(Failure::ending)?;
             let remove = |key: PortKey| Some((key, container.published.remove(&key)?));
-            gone.into_iter().filter_map(remove).collect()
+            let gone: Published = gone.into_iter().filter_map(remove).collect();
+            self.tell_ports("unpublish", container, &listed(&gone).collect::<Vec<_>>());
+            self.tell_links(&state);
+            gone
         };
         let closed = self.close_ports(gone).await;
         self.lock().await.books.forget(&closed);
@@ -136,8 +144,12 @@ impl Supervisor {
         if let Some(lease) = container.lease.filter(|_| container.link.is_some()) {
             self.open_ports(&mut published, &lease);
         }
-        let shown = listed(&published).collect();
+        let shown: Vec<_> = listed(&published).collect();
         container.published.append(&mut published);
+        if container.link.is_some() {
+            self.tell_ports("publish", container, &shown);
+            self.tell_links(&state);
+        }
         Ok(shown)
     }
 
@@ -212,10 +224,13 @@ fn without_ipv6(mapping: &mut Mapping) {
 
 fn destination(container: ContainerPort, lease: &Lease) -> Destination {
     let port = container.port;
-    Destination {
-        v4: SocketAddrV4::new(lease.address, port),
-        v6: lease.address6.map(|address| SocketAddrV6::new(address, port, 0, 0)),
-    }
+    let v4 = SocketAddrV4::new(lease.address, port);
+    lease
+        .address6
+        .map_or(Destination::One(v4.into()), |address| Destination::Both {
+            v4,
+            v6: SocketAddrV6::new(address, port, 0, 0),
+        })
 }
 
 fn transport(protocol: Protocol) -> Transport {

@@ -20,11 +20,14 @@ use tokio::task::JoinSet;
 use super::books::{Books, Descriptors};
 use super::container::Container;
 use super::driver::{self, Command, DriverHandle, Event};
+use super::events::Events;
 use super::failure::Failure;
 use super::place::{Place, Root};
 use super::subnets::{self, Claim, Subnets};
+use crate::api::events::Event as Happening;
 use crate::api::types::{NetworkOptions, Status};
-use crate::host::resolver::{Resolver, ResolverConfig, Source};
+use crate::host::outbound::Outbound;
+use crate::host::resolver::{Resolver, ResolverConfig, Source, follow_search};
 use crate::netns::{
     Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkEnd, Watch, host_facts,
 };
@@ -44,6 +47,8 @@ use crate::uplink::{self, UplinkKind};
 pub struct Supervisor {
     pub(super) name: String,
     pub(super) options: NetworkOptions,
+    /// Whether containers reach each other, now.
+    pub(super) icc: AtomicBool,
     /// Goes with its last container, unless `up` is said meanwhile.
     pub(super) transient: AtomicBool,
     pub(super) subnets: Subnets,
@@ -53,6 +58,8 @@ pub struct Supervisor {
     pub(super) agent: Arc<Agent>,
     pub(super) driver: std::sync::Mutex<DriverHandle>,
     pub(super) resolver: Resolver,
+    /// What has happened; see [`Supervisor::tell`].
+    pub(super) events: Arc<Events>,
     /// What containers reach at the gateway's address besides what they may of the host's.
     pub(super) published: PublishedPorts,
     state: Mutex<State>,
@@ -147,16 +154,18 @@ impl Supervisor {
             capabilities(uplink.offload),
         );
         config.ipv6 = subnets.ipv6();
+        config.dhcp = Some(subnets.dhcp(options.mtu));
         let descriptors = descriptors();
         config.limits = config.limits.within(descriptors);
         let ledger = Ledger::new(config.limits);
         let resolver = resolver(options, network, &subnets);
         let (events, receiver) = driver::Events::channel(resolver.clone());
         let queues = uplink::open(uplink.kind, uplink.queues)?;
-        let driver = driver::spawn(&config, &ledger, queues, random::seed, &events)?;
+        let driver = driver::spawn(&config, &ledger, queues, Outbound::default(), random::seed, &events)?;
         let supervisor = Arc::new(Self {
             name: network.to_owned(),
             options: options.clone(),
+            icc: AtomicBool::new(options.icc),
             transient: AtomicBool::new(options.transient),
             subnets,
             why: choice.why,
@@ -165,6 +174,7 @@ impl Supervisor {
             agent: Arc::new(agent),
             driver: std::sync::Mutex::new(driver),
             resolver,
+            events: Arc::new(Events::new(network)),
             published: config.policy.published,
             state: Mutex::new(State {
                 containers: BTreeMap::new(),
@@ -174,9 +184,14 @@ impl Supervisor {
             }),
             ending: watch::channel(None).0,
         });
+        supervisor.tell(Happening::network("up", network).with("subnet", supervisor.subnets.v4));
+        for warning in &choice.warnings {
+            supervisor.tell(Happening::network("conflict", network).with("reason", warning));
+        }
         tokio::spawn(hear(Arc::clone(&supervisor), receiver));
         tokio::spawn(guard(Arc::clone(&supervisor)));
-        tokio::spawn(supervisor.subnets.mind_routes());
+        tokio::spawn(supervisor.subnets.mind_routes(Arc::clone(&supervisor.events)));
+        tokio::spawn(hand_on_search(Arc::clone(&supervisor)));
         tokio::spawn(await_first_container(Arc::clone(&supervisor)));
         Ok(supervisor)
     }
@@ -211,6 +226,9 @@ impl Supervisor {
         if let Ok(Err(error)) = ended {
             tracing::warn!(%error, "the agent did not end by itself");
         }
+        let reason = self.ending.borrow().unwrap_or_default();
+        self.tell(Happening::network("down", &self.name).with("reason", reason));
+        self.events.close();
     }
 
     /// Asks the network to end, unless containers are attached and nobody insists.
@@ -352,10 +370,10 @@ async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>) {
                     }
                 });
             }
-            Event::Stream(stream) => {
+            Event::Stream { client, stream } => {
                 let resolver = supervisor.resolver.clone();
                 match tokio::net::UnixStream::from_std(stream) {
-                    Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(stream).await })),
+                    Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(client, stream).await })),
                     // Containers can cause it as often as they like.
                     Err(error) => tracing::debug!(%error, "a DNS connection was lost"),
                 }
@@ -363,6 +381,12 @@ async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>) {
         }
     }
     supervisor.conclude("the data plane has ended");
+}
+
+/// Who asks for it is told of the host's search list.
+async fn hand_on_search(supervisor: Arc<Supervisor>) {
+    let tell = |domains| supervisor.command(Command::Search(domains));
+    follow_search(Path::new(RESOLV_CONF), tell).await;
 }
 
 /// Ends the network with its agent.

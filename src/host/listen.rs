@@ -41,6 +41,11 @@ impl HostPort {
         }
     }
 
+    /// Binds exactly `address`: an IPv6 wildcard takes no IPv4, loopback stays loopback.
+    pub fn at(protocol: Protocol, address: SocketAddr) -> io::Result<Self> {
+        Self::open(protocol, address, true)
+    }
+
     /// Binds `port` at all addresses of `reach`, or at none.
     pub fn bind(protocol: Protocol, reach: Reach, port: u16) -> Result<Vec<Self>, NotBound> {
         let not_bound = |address: IpAddr| {
@@ -54,7 +59,7 @@ impl HostPort {
             let listener = Self::open(protocol, both, false).map_err(not_bound(Ipv4Addr::UNSPECIFIED.into()))?;
             return Ok(vec![listener]);
         }
-        let bind = |address| Self::open(protocol, SocketAddr::new(address, port), true).map_err(not_bound(address));
+        let bind = |address| Self::at(protocol, SocketAddr::new(address, port)).map_err(not_bound(address));
         reach.addresses().map(bind).collect()
     }
 

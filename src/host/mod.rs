@@ -7,8 +7,9 @@
 pub mod echo;
 pub mod errno;
 mod failure;
-mod hops;
+mod handling;
 pub mod listen;
+pub mod outbound;
 pub mod resolver;
 pub mod tcp;
 pub mod udp;

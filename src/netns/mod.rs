@@ -11,6 +11,8 @@
 //! - It is owned by a sibling, another user namespace of the same user: nobody has privilege over both sides. A
 //!   process that joins it makes a TAP there ([`join::make_interface`]), the agent makes one on the bridge ([`Agent::cable`]), and
 //!   the helper carries frames between the two (`uplink::cable`).
+//! - It is served alone, without a bridge, as slirp4netns and pasta do it: a child that joins it opens a TAP there, and
+//!   that is all there is ([`line::tie`]).
 //!
 //! Sources: user_namespaces(7), network_namespaces(7), rtnetlink(7), veth(4), linux/if_bridge.h.
 
@@ -20,9 +22,11 @@ mod handle;
 mod host_facts;
 pub mod inhabitants;
 pub mod join;
+pub mod line;
 mod namespace;
 mod netlink;
 mod new_routes;
+mod nftables;
 mod refusal;
 mod spec;
 mod watch;

@@ -6,6 +6,7 @@
 pub mod automatic;
 pub mod facts;
 pub mod hosts;
+pub mod links;
 pub mod loopback;
 pub mod mac;
 pub mod name;

@@ -8,6 +8,7 @@
 //! RFC 4291 sections 2.5.5.2 (IPv4-mapped addresses, judged as what they carry) and 2.5.6 (no router forwards what is link
 //! local), RFC 6052 and RFC 3056 (other addresses that carry an IPv4 address).
 
+pub mod links;
 mod published;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -41,6 +42,76 @@ pub struct Policy {
     pub published: PublishedPorts,
     /// Whether 169.254.0.0/16 and the metadata services elsewhere may be reached.
     pub metadata: bool,
+    /// Which addresses are ours, and what they stand for.
+    pub layout: Layout,
+}
+
+/// The addresses in front of a network. As it is by default, they are the gateway's, and the resolver answers there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Where the resolver answers.
+    pub resolver: ResolverPlace,
+    /// What the gateway's addresses lead to.
+    pub gateway: GatewayLead,
+    /// Where the gateway answers on the link, besides its global address.
+    pub link_local: Ipv6Addr,
+    /// Further addresses of ours.
+    pub aliases: Vec<Alias>,
+    /// What is said of a port that is closed at one of our addresses.
+    pub closed: Closed,
+    /// Who has the other addresses of the subnet.
+    pub neighbours: Neighbours,
+}
+
+/// Where the resolver answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResolverPlace {
+    /// At the gateway's addresses.
+    Gateway,
+    /// At an address of its own in each family, or in none.
+    At {
+        /// Of IPv4.
+        v4: Option<Ipv4Addr>,
+        /// Of IPv6.
+        v6: Option<Ipv6Addr>,
+    },
+}
+
+/// What the gateway's addresses lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayLead {
+    /// The host's loopback, as far as [`HostAccess`] allows.
+    Loopback,
+    /// The machine that has the address in the host's network: the host's own router, for a network that is its copy.
+    Outside,
+}
+
+/// An address of ours that is not the gateway's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alias {
+    /// The address.
+    pub address: IpAddr,
+    /// The address of the host that it stands for; without one it swallows what comes, and answers echo requests.
+    pub host: Option<IpAddr>,
+}
+
+/// What is said of a port that is closed at one of our addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// RST, or port unreachable.
+    Refused,
+    /// Network unreachable.
+    Unreachable,
+}
+
+/// Who has the subnet's addresses that are not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Neighbours {
+    /// Containers, who answer for themselves.
+    Containers,
+    /// Machines of the host's own link, for which we answer: the subnet is a copy of the host's. Those given are the
+    /// container's.
+    Host(Vec<IpAddr>),
 }
 
 /// What carries ports.
@@ -61,6 +132,8 @@ pub enum Lead {
     Resolver,
     /// To a machine on which nothing listens there: RST or port unreachable.
     Refused,
+    /// To no network: network unreachable.
+    Unreachable,
     /// To a fence: administratively prohibited.
     Prohibited,
     /// Nowhere a router would carry it: dropped in silence.
@@ -90,6 +163,7 @@ impl Policy {
             host_access,
             published: PublishedPorts::default(),
             metadata: false,
+            layout: Layout::default(),
         }
     }
 
@@ -115,8 +189,61 @@ impl Policy {
     pub fn is_gateway(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => v4 == self.gateway(),
-            IpAddr::V6(v6) => self.subnet6.is_some() && (v6 == LINK_LOCAL_GATEWAY || Some(v6) == self.gateway6()),
+            IpAddr::V6(v6) => self.subnet6.is_some() && (v6 == self.layout.link_local || Some(v6) == self.gateway6()),
         }
+    }
+
+    /// Where the resolver answers, of the same family as `address`.
+    pub fn resolver_beside(&self, address: IpAddr) -> Option<IpAddr> {
+        match (self.layout.resolver, address) {
+            (ResolverPlace::Gateway, _) => self.gateway_beside(address),
+            (ResolverPlace::At { v4, .. }, IpAddr::V4(_)) => v4.map(IpAddr::V4),
+            (ResolverPlace::At { v6, .. }, IpAddr::V6(_)) => v6.map(IpAddr::V6),
+        }
+    }
+
+    /// Whether the resolver answers at `address`.
+    pub fn is_resolver(&self, address: IpAddr) -> bool {
+        match self.layout.resolver {
+            ResolverPlace::Gateway => self.is_gateway(address),
+            ResolverPlace::At { .. } => self.resolver_beside(address) == Some(address),
+        }
+    }
+
+    /// Whether `address` is ours: the gateway's, the resolver's, an alias.
+    pub fn is_ours(&self, address: IpAddr) -> bool {
+        self.is_gateway(address) || self.is_resolver(address) || self.alias(address).is_some()
+    }
+
+    /// Whether whoever asks the link for `address` is told that it is here.
+    pub fn answers_for(&self, address: IpAddr) -> bool {
+        let proxied = match &self.layout.neighbours {
+            Neighbours::Containers => false,
+            Neighbours::Host(guests) => !guests.contains(&address) && is_unicast(address),
+        };
+        proxied || self.is_ours(address)
+    }
+
+    /// Whether a container may have `address` where nobody says which it has.
+    pub fn may_be_a_guest(&self, address: IpAddr) -> bool {
+        is_unicast(address) && !self.is_ours(address)
+    }
+
+    /// Whether a container can be shown a client of the host under its own `address`: answers must come to us.
+    pub fn is_showable(&self, address: IpAddr) -> bool {
+        let of_family = match address {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(v6) => !v6.is_unicast_link_local() && v6.to_ipv4_mapped().is_none(),
+        };
+        let distinct = match &self.layout.neighbours {
+            Neighbours::Containers => !self.is_inside(address),
+            Neighbours::Host(guests) => !guests.contains(&address),
+        };
+        is_unicast(address) && of_family && distinct && !self.is_ours(address)
+    }
+
+    fn alias(&self, address: IpAddr) -> Option<&Alias> {
+        self.layout.aliases.iter().find(|alias| alias.address == address)
     }
 
     /// Whether `address` belongs to this network, the gateway included.
@@ -137,12 +264,22 @@ impl Policy {
         if target.port() == 0 {
             return Lead::Nowhere;
         }
-        if self.is_gateway(address) {
+        if self.is_resolver(address) && target.port() == DNS_PORT {
+            return Lead::Resolver;
+        }
+        if let Some(alias) = self.alias(address) {
+            let host = |host| Lead::Host(SocketAddr::new(host, target.port()));
+            return alias.host.map_or(Lead::Nowhere, host);
+        }
+        if self.is_gateway(address) && self.layout.gateway == GatewayLead::Loopback {
             let loopback = match address {
                 IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             };
-            return self.lead_to_gateway(transport, SocketAddr::new(loopback, target.port()));
+            return self.lead_to_loopback(transport, SocketAddr::new(loopback, target.port()));
+        }
+        if self.is_resolver(address) && !self.is_gateway(address) {
+            return self.closed();
         }
         match self.scope(address) {
             Scope::Outside => Lead::Host(SocketAddr::new(address, target.port())),
@@ -154,7 +291,11 @@ impl Policy {
     /// Where an echo request to `target` leads.
     pub fn lead_echo(&self, target: IpAddr) -> EchoLead {
         let address = target.to_canonical();
-        if self.is_gateway(address) {
+        if let Some(alias) = self.alias(address) {
+            return alias.host.map_or(EchoLead::Gateway, EchoLead::Host);
+        }
+        let passed_on = self.is_gateway(address) && self.layout.gateway == GatewayLead::Outside;
+        if self.is_ours(address) && !passed_on {
             return EchoLead::Gateway;
         }
         match self.scope(address) {
@@ -167,20 +308,23 @@ impl Policy {
     /// What the gateway's address stands for: the host's `loopback` of the same family, where that is open, or where a
     /// published port is found, as with Docker. That one is ours: what is bound to the wildcard leaves nobody else the
     /// loopback's port.
-    fn lead_to_gateway(&self, transport: Transport, loopback: SocketAddr) -> Lead {
-        let port = loopback.port();
-        if port == DNS_PORT {
-            return Lead::Resolver;
-        }
+    fn lead_to_loopback(&self, transport: Transport, loopback: SocketAddr) -> Lead {
         let open = match &self.host_access {
             HostAccess::None => false,
             HostAccess::Loopback => true,
-            HostAccess::Ports(ports) => ports.contains(&port),
+            HostAccess::Ports(ports) => ports.contains(&loopback.port()),
         };
         if open || self.published.contains(transport, loopback) {
             Lead::Host(loopback)
         } else {
-            Lead::Refused
+            self.closed()
+        }
+    }
+
+    fn closed(&self) -> Lead {
+        match self.layout.closed {
+            Closed::Refused => Lead::Refused,
+            Closed::Unreachable => Lead::Unreachable,
         }
     }
 
@@ -197,7 +341,7 @@ impl Policy {
         if first == 0 || first == 127 || first >= 224 {
             return Scope::Unroutable;
         }
-        if self.subnet.contains_addr(&address) {
+        if self.is_kept_inside(address.into()) {
             return Scope::Unroutable;
         }
         if address.is_link_local() || address == AZURE_WIRE_SERVER {
@@ -213,7 +357,7 @@ impl Policy {
         if let Some(carried) = carried_v4(address) {
             return self.scope_v4(carried);
         }
-        if self.is_inside_v6(address) {
+        if self.is_kept_inside(address.into()) {
             return Scope::Unroutable;
         }
         if address.is_unicast_link_local() {
@@ -225,9 +369,36 @@ impl Policy {
         Scope::Outside
     }
 
+    /// Whether whoever has `address` is inside, where we carry nothing.
+    fn is_kept_inside(&self, address: IpAddr) -> bool {
+        match &self.layout.neighbours {
+            Neighbours::Containers => self.is_inside(address),
+            Neighbours::Host(guests) => guests.contains(&address),
+        }
+    }
+
     fn fence(&self) -> Scope {
         if self.metadata { Scope::Outside } else { Scope::Fenced }
     }
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            resolver: ResolverPlace::Gateway,
+            gateway: GatewayLead::Loopback,
+            link_local: LINK_LOCAL_GATEWAY,
+            aliases: Vec::new(),
+            closed: Closed::Refused,
+            neighbours: Neighbours::Containers,
+        }
+    }
+}
+
+/// Whether one machine can have the address on a network.
+fn is_unicast(address: IpAddr) -> bool {
+    let somewhere = !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
+    somewhere && !matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0 || v4.octets()[0] == 127)
 }
 
 /// The classes of destination beyond the gateway.

@@ -1,9 +1,10 @@
 //! Router solicitations (RFC 4861 section 4.1) and the advertisements that answer them (section 4.2), for namespaces that
 //! configure themselves.
 //!
-//! The prefix is said to be on the link, and not to be one to form addresses from: a container has the addresses that it
-//! was given, and whatever it sent from one of its own making would be dropped as spoofed. A host without an address that
-//! it could form uses those that it has (RFC 4862 section 5.5.3 a passes over such a prefix). Neither flag of DHCPv6 is set.
+//! The prefix is said to be on the link, and not to be one to form addresses from where a container has the addresses that it
+//! was given: whatever it sent from one of its own making would be dropped as spoofed. A host without an address that
+//! it could form uses those that it has (RFC 4862 section 5.5.3 a passes over such a prefix). The flags of
+//! DHCPv6 say whether a server is there that knows them.
 
 use std::net::Ipv6Addr;
 
@@ -30,34 +31,50 @@ pub(super) struct Advertisement {
     pub(super) mac: EthernetAddress,
     pub(super) mtu: u16,
     pub(super) ipv6: Ipv6,
+    /// There is DHCPv6.
+    pub(super) managed: bool,
+    /// Where names are asked for, if anywhere.
+    pub(super) resolver: Option<Ipv6Addr>,
 }
 
 impl Advertisement {
     /// Bytes of it: the head, and options for hardware address, MTU, prefix and resolver.
-    pub(super) const LEN: usize = 16 + 8 + 8 + 32 + 24;
+    pub(super) fn len(self) -> usize {
+        16 + 8 + 8 + 32 + if self.resolver.is_some() { 24 } else { 0 }
+    }
 
     /// Writes it to `out`, of that length and zeroed, without its checksum.
     pub(super) fn write(self, out: &mut [u8]) {
         let Self {
             mac,
             mtu,
-            ipv6: Ipv6 { gateway, prefix },
+            ipv6: Ipv6 {
+                gateway,
+                prefix,
+                autonomous,
+            },
+            managed,
+            resolver,
         } = self;
+        let form = if autonomous { AUTONOMOUS } else { 0 };
         let lifetime = LIFETIME.to_be_bytes();
         out[..2].copy_from_slice(&[ROUTER_ADVERTISEMENT, 0]);
         out[4] = HOP_LIMIT;
+        out[5] = if managed { MANAGED | OTHER } else { 0 };
         out[6..8].copy_from_slice(&lifetime[2..]);
         out[16..18].copy_from_slice(&[SOURCE_LINK_LAYER, 1]);
         out[18..24].copy_from_slice(&mac.0);
         out[24..26].copy_from_slice(&[MTU, 1]);
         out[30..32].copy_from_slice(&mtu.to_be_bytes());
-        out[32..36].copy_from_slice(&[PREFIX, 4, prefix, ON_LINK]);
+        out[32..36].copy_from_slice(&[PREFIX, 4, prefix, ON_LINK | form]);
         out[36..40].copy_from_slice(&lifetime);
         out[40..44].copy_from_slice(&lifetime);
         out[48..64].copy_from_slice(&network(gateway, prefix).octets());
-        out[64..66].copy_from_slice(&[RESOLVER, 3]);
-        out[68..72].copy_from_slice(&lifetime);
-        out[72..88].copy_from_slice(&gateway.octets());
+        if let Some(resolver) = resolver {
+            out[64..66].copy_from_slice(&[RESOLVER, 3]);
+            out[68..72].copy_from_slice(&lifetime);
+            out[72..88].copy_from_slice(&resolver.octets());
+        }
     }
 }
 
@@ -78,6 +95,10 @@ const SOLICITATION_HEAD: usize = 8;
 /// What hosts are to start with, as we do ourselves.
 const HOP_LIMIT: u8 = 64;
 
+/// Flags of section 4.2: addresses are to be had by DHCPv6, and other things.
+const MANAGED: u8 = 0x80;
+const OTHER: u8 = 0x40;
+
 /// Seconds for which an advertisement holds: three times the pause between two (section 6.2.1, AdvDefaultLifetime; RFC 8106
 /// section 5.1 has the same for resolvers).
 const LIFETIME: u32 = 3 * PAUSE;
@@ -90,8 +111,9 @@ const PREFIX: u8 = 3;
 const MTU: u8 = 5;
 const RESOLVER: u8 = 25;
 
-/// The prefix is on the link; the flag beside it (0x40) would be for addresses formed from it.
+/// The prefix is on the link, and addresses may be formed from it.
 const ON_LINK: u8 = 0x80;
+const AUTONOMOUS: u8 = 0x40;
 
 #[cfg(test)]
 mod tests {

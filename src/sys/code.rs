@@ -3,7 +3,7 @@
 //! They belong to the page cache and all processes share them, but they count for each that has them mapped, and what is
 //! mapped is the last that the kernel takes back when memory is short. Sources: madvise(2), proc_pid_maps(5).
 
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::ptr;
 
@@ -11,7 +11,12 @@ use std::ptr;
 ///
 /// For a long life after a rich beginning: whoever has read options, built a network and said so will not do it again.
 pub fn forget() -> io::Result<()> {
-    for line in fs::read_to_string("/proc/self/maps")?.lines() {
+    forget_listed(File::open("/proc/self/maps")?)
+}
+
+/// The same, of what `maps` lists, this process's own /proc/self/maps: for whoever can't open it any more.
+pub fn forget_listed(maps: File) -> io::Result<()> {
+    for line in io::read_to_string(maps)?.lines() {
         let Some((start, bytes)) = code_of_a_file(line) else {
             continue;
         };

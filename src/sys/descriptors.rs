@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::unistd::{dup2_stdin, dup2_stdout};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use passfd::FdPassingExt;
 
@@ -43,6 +45,38 @@ pub fn silence_standard_streams() {
     };
     // Without room for a descriptor they stay as they are.
     let _ = dup2_stdin(&null).and_then(|()| dup2_stdout(&null));
+}
+
+/// The hang-up of a descriptor that somebody else holds the other end of. One that can't be waited for, a file, counts as
+/// hung up, as poll(2) has it.
+#[derive(Debug)]
+pub struct HangUp(Option<AsyncFd<OwnedFd>>);
+
+impl HangUp {
+    /// Watches the descriptor, in a tokio runtime.
+    pub fn watch(fd: OwnedFd) -> io::Result<Self> {
+        // SAFETY: an `OwnedFd` owns its descriptor, always says the same one, and lives in the `AsyncFd` until that is gone.
+        match unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) } {
+            Ok(watched) => Ok(Self(Some(watched))),
+            Err(error) => match io::Error::from(error) {
+                refused if refused.raw_os_error() == Some(libc::EPERM) => Ok(Self(None)),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Waits until it has come.
+    pub async fn come(self) {
+        let Some(watched) = self.0 else { return };
+        while let Ok(mut guard) = watched.readable().await {
+            let ready = guard.ready();
+            if ready.is_read_closed() || ready.is_write_closed() {
+                return;
+            }
+            // Data: nobody asked for it.
+            guard.clear_ready();
+        }
+    }
 }
 
 fn close_range(first: u32, last: u32) -> io::Result<()> {

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod capabilities;
 pub mod clock;
 pub mod code;
 pub mod datagrams;
@@ -13,10 +14,12 @@ pub mod error_queue;
 pub mod ethtool;
 pub mod mapping;
 pub mod namespace;
+pub mod options;
 pub mod packet;
 pub mod packet_ring;
 pub mod pidfd;
 pub mod plain_tap;
 pub mod process;
 pub mod random;
+pub mod readiness;
 pub mod tun;

@@ -1,11 +1,15 @@
-//! What a process hands to the program it becomes: descriptors by number and signal dispositions.
+//! Processes: what one hands to the program it becomes (descriptors by number, signal dispositions), and a child that goes
+//! on with the same program.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::unistd::{ForkResult, Pid, fork};
 
 /// Lets the program that `command` starts inherit `fd` under the number it has here. It becomes the command's, so
 /// that it is closed here when the command is dropped.
@@ -39,5 +43,51 @@ pub fn default_signals() {
         // SAFETY: SIG_DFL is a valid disposition; the numbers that cannot be set (SIGKILL, SIGSTOP, libc's own)
         // are refused without effect.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Whether we were started to ignore a signal, as shells start what is to go on in the background.
+pub fn ignores(signal: libc::c_int) -> bool {
+    // SAFETY: a sigaction is plain data, valid when all zero.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: asks for a disposition and sets none; `now` is where it is written.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut now) };
+    asked == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
+/// Runs `work` in a child that goes on with this very program, with one end of a socket pair; returns the child and the
+/// other end. The child ends with what `work` returns.
+///
+/// Only for a process that has a single thread; with more it fails, for a lock that another thread holds would never be
+/// released in the child.
+pub fn spawn_copy(work: impl FnOnce(UnixStream) -> u8) -> io::Result<(Pid, UnixStream)> {
+    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+        return Err(io::Error::other("a process of several threads can't be copied"));
+    }
+    let (ours, theirs) = UnixStream::pair()?;
+    // SAFETY: this is the process's only thread, so that no lock is held by one that the child does not have.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok((child, ours)),
+        ForkResult::Child => {
+            drop(ours);
+            // What the parent's frames above would do on their way out is not the child's business.
+            let code = catch_unwind(AssertUnwindSafe(|| work(theirs))).unwrap_or(PANICKED);
+            // SAFETY: ends the process at once; nothing of it runs any more.
+            unsafe { libc::_exit(code.into()) }
+        }
+    }
+}
+
+/// As a Rust program ends when its first thread panics.
+const PANICKED: u8 = 101;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_not_copied() {
+        // The test's own runner is one of them.
+        assert!(spawn_copy(|_| 0).is_err());
     }
 }

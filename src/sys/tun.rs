@@ -1,7 +1,7 @@
 //! TAP interfaces: linux/if_tun.h, Documentation/networking/tuntap.rst.
 //!
 //! Every TAP made here carries `struct virtio_net_hdr` (10 bytes, little-endian) before each frame, so that superframes
-//! and partial checksums pass; see `stack::Offload` ([`super::plain_tap`] makes those without). Made by the agent and by `join`, in the network namespace that
+//! and partial checksums pass; see `stack::Offload` ([`super::plain_tap`] makes those without). Made by the agent, by `join` and by `line`, in the network namespace that
 //! the calling thread is in; read and written by `uplink`.
 
 use std::fs::{File, OpenOptions};
@@ -33,6 +33,17 @@ pub struct Tap {
     pub offload: OffloadBits,
 }
 
+/// The descriptor of a TAP that may have existed before, and may outlive it.
+#[derive(Debug)]
+pub struct Attached {
+    /// Where frames are read and written.
+    pub fd: OwnedFd,
+    /// What the kernel agreed to; without an offload header, nothing.
+    pub offload: Option<OffloadBits>,
+    /// The interface's own hardware address.
+    pub mac: [u8; 6],
+}
+
 /// Why there is no TAP interface.
 #[derive(Debug, thiserror::Error)]
 pub enum TapError {
@@ -60,6 +71,9 @@ pub enum TapError {
         /// The name asked for.
         name: String,
     },
+    /// A descriptor that was given is of something else.
+    #[error("the descriptor that was given is not a TAP's: {0}")]
+    NotATap(#[source] io::Error),
     /// The namespace's owner is not us.
     #[error("this network namespace does not let us make interfaces: it belongs to another user namespace")]
     NotOurs,
@@ -80,6 +94,20 @@ impl Tap {
         let device = open_device()?;
         make_interface(&device, name, MAKE)?;
         Self::set_up(device, wanted)
+    }
+
+    /// Attaches to the interface of this name if it exists, persistent and used by nobody, or makes it. An offload header
+    /// is turned on, whatever the interface had before; where the driver has none, frames are plain.
+    pub fn attach(name: &str, wanted: OffloadBits) -> Result<Attached, TapError> {
+        let device = open_device()?;
+        if join_interface(&device, name, TAP_FLAGS).is_ok()
+            && let Ok(Self { fd, offload }) = Self::set_up(device, wanted)
+        {
+            return Attached::new(fd, Some(offload));
+        }
+        let device = open_device()?;
+        join_interface(&device, name, TAP_FLAGS & !OFFLOAD_HEADER)?;
+        Attached::new(device.into(), None)
     }
 
     /// Makes an interface with up to `count` queues, as many as the kernel gives; also returns those behind the first.
@@ -126,6 +154,47 @@ impl Tap {
     }
 }
 
+impl Attached {
+    /// Takes over the descriptor of a TAP that somebody else has made and set up.
+    pub fn adopt(fd: OwnedFd, wanted: OffloadBits) -> Result<Self, TapError> {
+        let file = File::from(fd);
+        // SAFETY: ifreq is plain data, valid when all zero.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // SAFETY: TUNGETIFF writes one ifreq, which `request` is; the descriptor is open.
+        let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNGETIFF, &raw mut request) };
+        if result != 0 {
+            return Err(TapError::NotATap(io::Error::last_os_error()));
+        }
+        // SAFETY: TUNGETIFF has filled in the flags.
+        let flags = unsafe { request.ifr_ifru.ifru_flags }.cast_unsigned();
+        if flags & OFFLOAD_HEADER == 0 {
+            return Self::new(file.into(), None);
+        }
+        let Tap { fd, offload } = Tap::set_up(file, wanted)?;
+        Self::new(fd, Some(offload))
+    }
+
+    fn new(fd: OwnedFd, offload: Option<OffloadBits>) -> Result<Self, TapError> {
+        // SAFETY: ifreq is plain data, valid when all zero.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // SAFETY: a TAP's descriptor writes one ifreq for SIOCGIFHWADDR, which `request` is; the descriptor is open.
+        let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) };
+        if result != 0 {
+            return Err(TapError::Driver {
+                step: "the hardware address",
+                source: io::Error::last_os_error(),
+            });
+        }
+        // SAFETY: SIOCGIFHWADDR has filled in the hardware address.
+        let address = unsafe { request.ifr_ifru.ifru_hwaddr }.sa_data;
+        let mut mac = [0; 6];
+        for (to, from) in mac.iter_mut().zip(address) {
+            *to = u8::from_ne_bytes(from.to_ne_bytes());
+        }
+        Ok(Self { fd, offload, mac })
+    }
+}
+
 impl OffloadBits {
     /// All of them.
     pub const ALL: Self = Self {
@@ -168,6 +237,16 @@ fn open_error(error: io::Error) -> TapError {
         Some(libc::EACCES | libc::EPERM) => TapError::Forbidden,
         Some(libc::ENODEV | libc::ENXIO) => TapError::NoDriver,
         _ => TapError::Open(error),
+    }
+}
+
+/// Attaches to the interface of that name, or makes it; one with several queues takes nothing but another queue.
+fn join_interface(device: &File, name: &str, flags: u16) -> Result<(), TapError> {
+    match make_interface(device, name, flags) {
+        Err(TapError::Driver { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
+            make_interface(device, name, flags | MULTI_QUEUE)
+        }
+        joined => joined,
     }
 }
 
@@ -249,7 +328,10 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 /// IFF_TAP | IFF_NO_PI | IFF_VNET_HDR.
-const TAP_FLAGS: u16 = 0x0002 | 0x1000 | 0x4000;
+const TAP_FLAGS: u16 = 0x0002 | 0x1000 | OFFLOAD_HEADER;
+
+/// IFF_VNET_HDR.
+const OFFLOAD_HEADER: u16 = 0x4000;
 
 /// With IFF_TUN_EXCL: make one, never attach to one that exists.
 const MAKE: u16 = TAP_FLAGS | 0x8000;

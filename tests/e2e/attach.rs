@@ -159,7 +159,7 @@ impl Ship {
     }
 
     /// The line that runs another line in it.
-    fn enter(&self, line: &str) -> String {
+    pub(crate) fn enter(&self, line: &str) -> String {
         enter(&self.pid().to_string(), line)
     }
 

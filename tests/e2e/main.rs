@@ -26,16 +26,22 @@ mod verdict;
 
 mod attach;
 mod bulk;
+mod chain;
 mod changes;
+mod classic;
 mod containers;
+mod dhcp;
 mod dns;
 mod endings;
 mod errors;
+mod events;
 mod faults;
 mod fragments;
+mod handling;
 mod inbound;
 mod lifecycle;
 mod limits;
+mod links;
 mod looking;
 mod names;
 mod neighbours;
@@ -45,6 +51,7 @@ mod ports;
 mod refusals;
 mod requests;
 mod scale;
+mod slirp4netns;
 mod terminal;
 mod threads;
 mod tour;
@@ -85,25 +92,31 @@ fn all() -> Vec<Case> {
         scale::CASES,
         ground::CASES,
         tour::CASES,
+        classic::CASES,
         inbound::CASES,
         ports::CASES,
         outbound::CASES,
         names::CASES,
         dns::CASES,
         v6::CASES,
+        slirp4netns::CASES,
         neighbours::CASES,
         policy::CASES,
         containers::CASES,
         terminal::CASES,
         attach::CASES,
+        dhcp::CASES,
         lifecycle::CASES,
         endings::CASES,
         errors::CASES,
         faults::CASES,
         fragments::CASES,
+        handling::CASES,
         looking::CASES,
+        events::CASES,
         refusals::CASES,
         requests::CASES,
+        links::CASES,
         limits::CASES,
         changes::CASES,
     ]

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use gangplank::policy::{HostAccess, Policy, Transport};
 use gangplank::stack::{
-    Action, ClientSocket, EchoId, Gso, GsoType, MappingId, Offload, Passage, Payload, PublishId, Unreachable,
+    Action, ClientSocket, EchoId, Gso, GsoType, Handling, MappingId, Offload, Passage, Payload, PublishId, Unreachable,
 };
 use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Packet;
@@ -28,7 +28,7 @@ fn send(net: &mut Net, from: SocketAddrV4, to: SocketAddrV4) -> MappingId {
             target,
             payload: b"x",
             segment: None,
-            time_to_live: 63,
+            handling: Handling::USUAL,
         } => {
             assert_eq!((port, target), (from.port(), to.into()));
             id
@@ -760,7 +760,7 @@ fn ask(net: &mut Net, ident: u16) -> EchoId {
             target,
             sequence: 3,
             payload: b"data",
-            time_to_live: 63,
+            handling: Handling::USUAL,
         } => {
             assert_eq!(target, std::net::IpAddr::from(OUTSIDE));
             echo

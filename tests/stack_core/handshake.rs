@@ -337,7 +337,7 @@ fn policy_decides() {
     assert!(matches!(
         net.actions()[..],
         [Action::Connect {
-            target: Target::Resolver,
+            target: Target::Resolver { .. },
             ..
         }]
     ));

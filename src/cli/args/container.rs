@@ -8,6 +8,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::api::types::{self, CreateContainer, StartContainer};
 use crate::network::hosts::AddHost;
+use crate::network::links::LinkSpec;
 use crate::network::mac;
 use crate::network::name::{self, NameError};
 use crate::network::ports::{ContainerPorts, HostIp, PortSpec};
@@ -57,6 +58,9 @@ pub struct Attach {
     /// Name of the interface inside
     #[arg(long, value_name = "NAME", default_value = "eth0", value_parser = interface)]
     pub ifname: String,
+    /// Bring the interface up and configure nothing: whoever is inside asks by DHCP or router solicitations
+    #[arg(long)]
+    pub dhcp: bool,
     /// How it hangs on the network.
     #[command(flatten)]
     pub attachment: Attachment,
@@ -84,6 +88,9 @@ pub struct Attachment {
     /// Take exposed ports and environment from an image's config: OCI's JSON, or what `docker inspect` prints
     #[arg(long, value_name = "FILE")]
     pub image_config: Option<PathBuf>,
+    /// Tell it of another container and, where containers are kept apart, let it reach that one's exposed ports; repeatable
+    #[arg(long, value_name = "NAME[:ALIAS]")]
+    pub link: Vec<LinkSpec>,
     /// Its IPv4 address
     #[arg(long, value_name = "A")]
     pub ip: Option<Ipv4Addr>,
@@ -190,6 +197,7 @@ impl Attach {
     pub fn create(&self) -> CreateContainer {
         CreateContainer {
             ifname: Some(self.ifname.clone()),
+            dhcp: self.dhcp,
             remove: true,
             ..self.attachment.create()
         }
@@ -212,6 +220,7 @@ impl Attachment {
             publish_all: self.publish_all,
             expose: self.expose.iter().map(ContainerPorts::to_string).collect(),
             host_ip: self.host_ip.as_ref().map(HostIp::to_string),
+            link: self.link.iter().map(LinkSpec::to_string).collect(),
             ip: self.ip,
             ip6: self.ip6,
             mac: self.mac_address.map(mac::format),
@@ -338,6 +347,11 @@ mod tests {
         };
         assert_eq!(attach.start().pid, Some(42));
         let request = attach.create();
+        assert!(!request.dhcp);
+        let Command::Attach(attach) = parsed("attach --netns /proc/42/ns/net --dhcp").command else {
+            panic!()
+        };
+        assert!(attach.create().dhcp);
         assert_eq!((request.ifname.as_deref(), request.cmd.len()), (Some("net0"), 0));
         assert_eq!(request.publish, ["5432/tcp", "8000-8009:80/tcp"]);
         assert_eq!(request.host_ip.as_deref(), Some("::1"));

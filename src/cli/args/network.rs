@@ -43,6 +43,8 @@ pub enum NetworkCommand {
     Ls(NetworkList),
     /// Start another network
     Create(Create),
+    /// Change a network while it runs
+    Update(NetworkChange),
     /// Stop networks
     Rm(NetworkRemove),
     /// Show networks in full, and why each has its subnet
@@ -58,6 +60,17 @@ pub struct Create {
     /// How it is to be.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// `network update`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct NetworkChange {
+    /// The network [default: that of --network]
+    #[arg(value_name = "NAME", value_parser = network_name)]
+    pub name: Option<String>,
+    /// Whether containers reach each other, from now on; links go on either way
+    #[arg(long, value_name = "true|false", action = clap::ArgAction::Set, require_equals = true, num_args = 0..=1, default_missing_value = "true", required = true)]
+    pub icc: Option<bool>,
 }
 
 /// `network rm`.
@@ -492,5 +505,10 @@ mod tests {
             panic!()
         };
         assert_eq!(remove.names, ["blue", "red"]);
+        let Command::Network(NetworkCommand::Update(change)) = parsed("network update blue --icc=false").command else {
+            panic!()
+        };
+        assert_eq!((change.name.as_deref(), change.icc), (Some("blue"), Some(false)));
+        assert!(usage("network update").contains("--icc"));
     }
 }

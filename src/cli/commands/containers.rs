@@ -177,11 +177,12 @@ fn enter(session: &Session, exec: &Exec) -> Result<ExitCode, Failed> {
             exec.container
         )));
     }
+    let env = session.ask(|client| client.environment(&exec.container))?;
     let entry = Entry {
         pid: container.state.pid,
         hostname: container.config.hostname,
         command: exec.command.iter().map(OsString::from).collect(),
-        env: container.config.env,
+        env,
         workdir: None,
     };
     Ok(exec::exec(&entry).map_or_else(|error| failed(&error), ExitCode::from))

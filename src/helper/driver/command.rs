@@ -1,6 +1,6 @@
 //! What passes between the supervisor's thread and the driver's.
 
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use mio::Waker;
 use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
 use tokio::sync::mpsc as channel;
 
 use super::siblings::wake;
@@ -15,6 +16,7 @@ use super::token::Readiness;
 use super::worker::Worker;
 use crate::host::listen::HostPort;
 use crate::host::resolver::{AtOnce, Resolver};
+use crate::policy::links::LinkRules;
 use crate::stack::{Attachment, PublishId};
 use crate::sys::clock;
 
@@ -25,6 +27,10 @@ pub enum Command {
     Attach(Attachment),
     /// It may not any more; its flows end.
     Detach(Attachment),
+    /// What the attached container with this hardware address is called.
+    Hostname(EthernetAddress, String),
+    /// The domains that the host looks for names in.
+    Search(Vec<String>),
     /// Serve published ports.
     Publish(Vec<Opening>),
     /// Give published ports back to the host; the sender is dropped when they are closed.
@@ -36,6 +42,10 @@ pub enum Command {
         /// The DNS message.
         message: Bytes,
     },
+    /// Who is linked to whom, all of it.
+    Links(LinkRules),
+    /// How often a container spoke with an address that is not its own; each worker answers for itself.
+    Spoofed(EthernetAddress, channel::UnboundedSender<u64>),
     /// What has been counted; each worker answers for itself.
     Counters(channel::UnboundedSender<(&'static str, u64)>),
     /// End the threads.
@@ -53,13 +63,18 @@ pub struct Opening {
     pub destination: Destination,
 }
 
-/// Where the clients of a published port are led: the container's address and port, in each family that it has.
+/// Where the clients of a published port are led.
 #[derive(Debug, Clone, Copy)]
-pub struct Destination {
-    /// Every container has this one.
-    pub v4: SocketAddrV4,
-    /// In a network with IPv6.
-    pub v6: Option<SocketAddrV6>,
+pub enum Destination {
+    /// All of them to this address and port.
+    One(SocketAddr),
+    /// Each to the container's address of its own family.
+    Both {
+        /// Its address and port of IPv4.
+        v4: SocketAddrV4,
+        /// And of IPv6.
+        v6: SocketAddrV6,
+    },
 }
 
 impl Destination {
@@ -70,10 +85,10 @@ impl Destination {
     /// first, and we have accepted its connection before the container was asked: it would not try 127.0.0.1 when that
     /// connection is reset. So a connection that nobody takes at the IPv6 address is led to the IPv4 address.
     pub(super) fn of(&self, client: SocketAddr) -> (SocketAddr, Option<SocketAddr>) {
-        let v4 = self.v4.into();
-        match self.v6.filter(|_| client.ip().to_canonical().is_ipv6()) {
-            Some(v6) => (v6.into(), Some(v4)),
-            None => (v4, None),
+        match *self {
+            Self::One(address) => (address, None),
+            Self::Both { v4, v6 } if client.ip().to_canonical().is_ipv6() => (v6.into(), Some(v4.into())),
+            Self::Both { v4, .. } => (v4.into(), None),
         }
     }
 }
@@ -89,7 +104,12 @@ pub enum Event {
         message: Bytes,
     },
     /// A DNS connection to the gateway, by TCP.
-    Stream(UnixStream),
+    Stream {
+        /// The container that has opened it.
+        client: IpAddr,
+        /// Our end.
+        stream: UnixStream,
+    },
 }
 
 /// The way from the driver to the supervisor; bounded for what containers cause. It ends with the driver.
@@ -109,7 +129,7 @@ impl Events {
 
     /// The answer, if there is one at once; what has to be asked of others goes to the supervisor.
     pub(super) fn query(&self, client: SocketAddr, payload: &[u8]) -> Option<Bytes> {
-        match self.resolver.at_once(payload) {
+        match self.resolver.at_once(client.ip(), payload) {
             AtOnce::Answer(answer) => Some(answer),
             AtOnce::Drop => None,
             AtOnce::Later => {
@@ -123,9 +143,9 @@ impl Events {
         }
     }
 
-    pub(super) fn stream(&self, stream: UnixStream) {
+    pub(super) fn stream(&self, client: IpAddr, stream: UnixStream) {
         // Dropped when the queue is full: the client sees its connection closed.
-        let _ = self.supervisor.try_send(Event::Stream(stream));
+        let _ = self.supervisor.try_send(Event::Stream { client, stream });
     }
 }
 
@@ -160,14 +180,18 @@ impl DriverHandle {
     pub fn send(&self, command: Command) {
         match command {
             Command::Attach(attachment) => self.tell_all(|| Command::Attach(attachment)),
+            Command::Hostname(mac, name) => self.tell_all(|| Command::Hostname(mac, name.clone())),
+            Command::Search(domains) => self.tell_all(|| Command::Search(domains.clone())),
             Command::Detach(attachment) => self.tell_all(|| Command::Detach(attachment)),
             Command::Counters(reply) => self.tell_all(|| Command::Counters(reply.clone())),
+            Command::Spoofed(mac, reply) => self.tell_all(|| Command::Spoofed(mac, reply.clone())),
             Command::Stop => self.tell_all(|| Command::Stop),
             Command::Publish(openings) => self.share(openings, |it| it.id, Command::Publish),
             Command::Unpublish(ids, closed) => {
                 self.share(ids, |id| *id, |ids| Command::Unpublish(ids, closed.clone()));
             }
-            Command::Answer { .. } => self.tell(0, command),
+            // Links are common to all of them.
+            Command::Answer { .. } | Command::Links(_) => self.tell(0, command),
         }
     }
 
@@ -226,6 +250,8 @@ impl Worker {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Attach(attachment) => self.engine.attach(attachment),
+                Command::Hostname(mac, name) => self.engine.set_hostname(mac, name),
+                Command::Search(domains) => self.engine.set_search(domains),
                 Command::Detach(attachment) => self.engine.detach(attachment),
                 Command::Publish(openings) => {
                     let many = openings.len() == PORTS_PER_TURN;
@@ -244,6 +270,11 @@ impl Worker {
                     }
                 }
                 Command::Answer { client, message } => self.answer(clock::now(), client, &message),
+                Command::Links(rules) => self.engine.set_links(rules),
+                Command::Spoofed(mac, reply) => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.engine.spoofed_by(mac));
+                }
                 Command::Counters(reply) => {
                     let ours = [
                         ("uplink_full", self.link.dropped),

@@ -13,8 +13,9 @@ use super::command::{Destination, Events};
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::errno::{is_exhaustion, would_block};
+use crate::host::outbound::Outbound;
 use crate::host::tcp::{Progress, TcpSide};
-use crate::stack::{Closing, Engine, FlowId, PublishId, Target, Unreachable};
+use crate::stack::{Closing, Engine, FlowId, Handling, PublishId, Target, Unreachable};
 
 /// Host sockets by flow.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub(super) struct Flows {
     /// How many of them have come to an end in one direction at least.
     ending: usize,
     listeners: BTreeMap<PublishId, Listener>,
+    /// From where connections go out.
+    outbound: Outbound,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,14 @@ pub(super) struct Client {
 }
 
 impl Flows {
+    /// None yet; they will go out from `outbound`.
+    pub(super) fn new(outbound: Outbound) -> Self {
+        Self {
+            outbound,
+            ..Self::default()
+        }
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -80,23 +91,30 @@ impl Flows {
         engine: &mut Engine,
         registry: &Registry,
         flow: FlowId,
-        target: Target,
+        (target, handling): (Target, Handling),
         events: &Events,
     ) {
         let token = Readiness::Flow(flow).into();
         match target {
-            Target::Host(address) => match TcpSide::connect(address, registry, token) {
+            Target::Host(address) => match TcpSide::connect(address, self.outbound, handling, registry, token) {
                 Ok(socket) => self.insert(flow, Side::new(socket, false)),
                 Err(why) => engine.refused(now, flow, why),
             },
-            Target::Resolver => match TcpSide::pair(registry, token) {
+            Target::Resolver { client } => match TcpSide::pair(registry, token) {
                 Ok((socket, theirs)) => {
                     self.insert(flow, Side::new(socket, true));
                     engine.connected(now, flow);
-                    events.stream(theirs);
+                    events.stream(client, theirs);
                 }
                 Err(_) => engine.refused(now, flow, Unreachable::Exhausted),
             },
+        }
+    }
+
+    /// What the container sends is to be treated in another manner.
+    pub(super) fn handle(&mut self, flow: FlowId, handling: Handling) {
+        if let Some(side) = self.side(flow) {
+            side.socket.handle(handling);
         }
     }
 
@@ -251,7 +269,7 @@ impl Flows {
                 return refuse(stream);
             }
         };
-        match TcpSide::accepted(stream, registry, Readiness::Flow(flow).into()) {
+        match TcpSide::accepted(stream, address, registry, Readiness::Flow(flow).into()) {
             Ok(socket) => {
                 let otherwise = otherwise.map(|container| (address, container));
                 let side = Side::new(socket, false);

@@ -24,14 +24,15 @@ use super::ready::Ready;
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::echo::Request;
-use crate::stack::{Config, Directory, Engine, Ledger, Offload, Passage, ShardId};
+use crate::host::outbound::Outbound;
+use crate::stack::{Common, Config, Directory, Engine, Offload, Passage, ShardId};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
 
 /// An engine whose rings lie in memory of the kernel's.
-pub(super) fn engine(directory: Directory, ledger: Ledger, config: Config, seed: [u64; 4]) -> Engine {
-    Engine::shard(directory, ledger, config, Box::new(Mappings::default()), seed)
+pub(super) fn engine(directory: Directory, common: &Common, config: Config, seed: [u64; 4]) -> Engine {
+    Engine::shard(directory, common, config, Box::new(Mappings::default()), seed)
 }
 
 /// The uplink with its readiness and the one buffer that every outgoing frame is written into.
@@ -83,7 +84,7 @@ impl Worker {
             queues: Queues::default(),
             engine,
             flows: Flows::default(),
-            datagrams: Datagrams::default(),
+            datagrams: Datagrams::new(Outbound::default()),
             frame: vec![0; FRAME_BYTES].into_boxed_slice(),
             ready: Ready::default(),
             commands,
@@ -95,6 +96,12 @@ impl Worker {
             astray: 0,
             linger: Linger::new(std::thread::available_parallelism().map_or(1, usize::from)),
         })
+    }
+
+    /// Before anything is opened: all of it goes out from there.
+    pub(super) fn go_out_from(&mut self, outbound: Outbound) {
+        self.flows = Flows::new(outbound);
+        self.datagrams = Datagrams::new(outbound);
     }
 
     /// Serves until it is told to stop, the uplink is lost, or a sibling has ended.
@@ -261,14 +268,14 @@ impl Worker {
                 target,
                 payload,
                 segment,
-                time_to_live,
+                handling,
             } => {
                 let outgoing = Outgoing {
                     socket,
                     target,
                     payload,
                     segment,
-                    time_to_live,
+                    handling,
                     frame,
                 };
                 let engine = &mut self.engine;
@@ -281,13 +288,13 @@ impl Worker {
                 target,
                 sequence,
                 payload,
-                time_to_live,
+                handling,
             } => {
                 let request = Request {
                     target,
                     sequence,
                     payload,
-                    time_to_live,
+                    handling,
                 };
                 self.datagrams.ping(self.poll.registry(), echo, request)
             }
@@ -297,7 +304,8 @@ impl Worker {
                 }
                 return;
             }
-            Passage::Whole { frame } => return self.handle_frame(now, Offload::default(), &frame, delivery),
+            Passage::Whole { frame } => return self.handle_frame(now, Offload::ASSEMBLED, &frame, delivery),
+            Passage::Relay { head } => return self.link.pass_on(offload, frame, &head),
             Passage::Elsewhere { shard } => {
                 let mail = Mail::Frame {
                     offload,
@@ -375,10 +383,12 @@ impl Worker {
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
-                Action::Connect { flow, target } => {
+                Action::Connect { flow, target, handling } => {
+                    let way = (target, handling);
                     self.flows
-                        .connect(now, &mut self.engine, self.poll.registry(), flow, target, &self.events);
+                        .connect(now, &mut self.engine, self.poll.registry(), flow, way, &self.events);
                 }
+                Action::Handle { flow, handling } => self.flows.handle(flow, handling),
                 Action::Established { flow } | Action::Drain { flow } | Action::Fill { flow } => {
                     if action == (Action::Established { flow }) {
                         self.flows.establish(flow);
@@ -417,6 +427,17 @@ impl Link {
             buffer: vec![0; FRAME_BYTES].into_boxed_slice(),
             dropped: 0,
         }
+    }
+
+    /// Sends a frame as it came, with another header in front.
+    fn pass_on(&mut self, offload: Offload, frame: &[u8], head: &[u8]) {
+        let Some(out) = self.buffer.get_mut(..frame.len()) else {
+            return;
+        };
+        out.copy_from_slice(frame);
+        out[..head.len()].copy_from_slice(head);
+        let len = frame.len();
+        self.send(crate::stack::Transmit { offload, len });
     }
 
     /// Sends what the engine wrote into the buffer.

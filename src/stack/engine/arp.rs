@@ -1,4 +1,5 @@
-//! ARP (RFC 826): the gateway's address is answered for, everything else is not ours.
+//! ARP (RFC 826): the addresses that are ours are answered for, and those at the other end of a link that the stack carries
+//! ([`relay`](super::relay)); everything else is not our business.
 //!
 //! Nothing is learned. A sender that is not what was attached, such as one that claims the gateway's address or a
 //! neighbour's, is counted as spoofed, whatever it asks.
@@ -32,10 +33,17 @@ impl Engine {
         }
         // A probe (RFC 5227) has no sender's address and claims nothing; the answer says that the address is in use.
         if !source_protocol_addr.is_unspecified() {
-            self.containers
-                .check_source(source_hardware_addr, source_protocol_addr.into())?;
+            self.admit(source_hardware_addr, source_protocol_addr.into())?;
         }
-        if operation != ArpOperation::Request || target_protocol_addr != self.config.policy.gateway() {
+        // Whoever proclaims an address asks for it as its own (RFC 5227 section 3).
+        let ours =
+            self.config.policy.answers_for(target_protocol_addr.into()) && source_protocol_addr != target_protocol_addr;
+        let for_another = || {
+            let (asker, target) = (source_protocol_addr.into(), target_protocol_addr.into());
+            self.stands_for(source_hardware_addr, asker, target)
+        };
+        let ours = ours || for_another();
+        if operation != ArpOperation::Request || !ours {
             return Err(Discard::Arp);
         }
         let asking = ArpRepr::EthernetIpv4 {

@@ -26,7 +26,7 @@ impl Engine {
         if frame.dst_addr() != gateway_mac {
             return Err(Discard::NotForUs);
         }
-        self.containers.check_source(packet.mac, packet.source)?;
+        self.admit(packet.mac, packet.source)?;
         // What the kernel has yet to cut or to sum up is no fragment.
         if offload.gso.is_some() || offload.partial_checksum.is_some() {
             return Err(Discard::Malformed);

@@ -1,8 +1,8 @@
 //! IPv6 frames: whom they may be from, and what becomes of them.
 //!
 //! A container sends from what was attached. It also gives itself a link-local address, formed however it likes; that is
-//! good for neighbour discovery and for pings of the gateway, and for nothing that is remembered: there are 2^64 of them,
-//! and the limits count by address.
+//! good for neighbour discovery, for DHCPv6 and for pings of the gateway, and for nothing that is remembered: there are
+//! 2^64 of them, and the limits count by address.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,6 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetFrame, IpProtocol};
 
 use super::Engine;
-use crate::policy::LINK_LOCAL_GATEWAY;
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
 use crate::stack::frame::{Packet, Place};
@@ -43,6 +42,11 @@ impl Engine {
             }
             return self.receive_neighbour(now, frame, &packet).map(|()| Passage::Done);
         }
+        if self.is_for_servers(&packet) {
+            return self
+                .receive_dhcpv6(now, offload, frame, &packet)
+                .map(|()| Passage::Done);
+        }
         if frame.dst_addr() != self.config.gateway_mac {
             return Err(Discard::NotForUs);
         }
@@ -51,7 +55,10 @@ impl Engine {
         if packet.target != packet.target.to_canonical() {
             return Err(Discard::Nowhere);
         }
-        if packet.time_to_live == 1 && !self.config.policy.is_gateway(packet.target) {
+        if let Some(passage) = self.relay(now, offload, frame, &packet)? {
+            return Ok(passage);
+        }
+        if packet.time_to_live == 1 && !self.config.policy.is_ours(packet.target) {
             self.report(now, IcmpError::TimeExceeded, packet.source, packet.bytes);
             return Err(Discard::TimeToLive);
         }
@@ -85,10 +92,10 @@ impl Engine {
         passage
     }
 
-    fn check_source_v6(&self, packet: &Packet<'_>) -> Result<(), Discard> {
-        let to_gateway = self.config.policy.is_gateway(packet.target);
+    fn check_source_v6(&mut self, packet: &Packet<'_>) -> Result<(), Discard> {
+        let to_gateway = self.config.policy.is_ours(packet.target);
         let link_local = is_link_local(packet.source);
-        if self.containers.check_source(packet.mac, packet.source).is_ok() {
+        if self.admit(packet.mac, packet.source).is_ok() {
             // No router forwards what has a link-local sender (RFC 4291 section 2.5.6).
             return if link_local && !to_gateway {
                 Err(Discard::Nowhere)
@@ -106,8 +113,9 @@ impl Engine {
 
     /// Whether the sender is attached and calls itself by a link-local address that nobody was given.
     pub(super) fn is_own_link_local(&self, packet: &Packet<'_>) -> bool {
-        let free = packet.source != IpAddr::V6(LINK_LOCAL_GATEWAY) && self.containers.get(packet.source).is_none();
-        is_link_local(packet.source) && free && self.containers.knows(packet.mac)
+        let free = packet.source != IpAddr::V6(self.config.policy.layout.link_local)
+            && self.containers.get(packet.source).is_none();
+        is_link_local(packet.source) && free && self.containers.serves(packet.mac)
     }
 }
 

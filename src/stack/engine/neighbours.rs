@@ -1,5 +1,5 @@
-//! Neighbour discovery (RFC 4861): the gateway's two addresses are answered for, routers are asked for ([`routers`](
-//! super::routers)), everything else is not ours.
+//! Neighbour discovery (RFC 4861): the gateway's two addresses are answered for, those at the other end of a link that the
+//! stack carries ([`relay`](super::relay)), routers are asked for ([`routers`](super::routers)), everything else is not ours.
 //!
 //! Nothing is learned, and advertisements of containers are nobody's business. What ARP is to IPv4; so is the rule that a
 //! sender who is not what was attached is counted as spoofed, whatever it asks.
@@ -14,7 +14,7 @@ use crate::stack::counters::Discard;
 use crate::stack::ends::Ends;
 use crate::stack::frame::Packet;
 use crate::stack::icmpv6;
-use crate::stack::ndp::{ADVERTISEMENT, NEIGHBOUR_SOLICITATION, Solicitation, write_advertisement};
+use crate::stack::ndp::{ADVERTISEMENT, NEIGHBOUR_SOLICITATION, Solicitation, Standing, write_advertisement};
 use crate::stack::router::ROUTER_SOLICITATION;
 
 impl Engine {
@@ -47,12 +47,12 @@ impl Engine {
     }
 
     /// A probe for a duplicate (RFC 4862 section 5.4.2) has no sender's address and claims nothing.
-    fn check_neighbour(&self, packet: &Packet<'_>) -> Result<(), Discard> {
-        let nobody = packet.source.is_unspecified() && self.containers.knows(packet.mac);
+    fn check_neighbour(&mut self, packet: &Packet<'_>) -> Result<(), Discard> {
+        let nobody = packet.source.is_unspecified() && self.containers.serves(packet.mac);
         if nobody || self.is_own_link_local(packet) {
             return Ok(());
         }
-        self.containers.check_source(packet.mac, packet.source)
+        self.admit(packet.mac, packet.source)
     }
 
     fn answer_solicitation(&mut self, packet: &Packet<'_>, solicitation: Solicitation) -> Result<(), Discard> {
@@ -64,9 +64,16 @@ impl Engine {
         if probe && (sender.is_some() || !packet.target.is_multicast()) {
             return Err(Discard::Malformed);
         }
-        if !self.config.policy.is_gateway(target.into()) {
+        let solicited = !probe;
+        let standing = if self.config.policy.is_gateway(target.into()) {
+            Standing::Router { solicited }
+        } else if self.config.policy.answers_for(target.into())
+            || solicited && self.stands_for(packet.mac, packet.source, target.into())
+        {
+            Standing::Host { solicited }
+        } else {
             return Err(Discard::Neighbour);
-        }
+        };
         // Whoever probes has no address to be answered at: section 7.2.4.
         let (to, mac) = match packet.source {
             IpAddr::V6(source) if !probe => (source, packet.mac),
@@ -78,7 +85,7 @@ impl Engine {
             target: to,
         };
         let queued = icmpv6::send_on_link(&mut self.control, (gateway_mac, mac), ends, ADVERTISEMENT, |out| {
-            write_advertisement(out, target, gateway_mac, !probe);
+            write_advertisement(out, target, gateway_mac, standing);
         });
         if queued { Ok(()) } else { Err(Discard::Full) }
     }

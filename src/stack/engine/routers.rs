@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
-use super::Engine;
 use super::neighbours::{ALL_NODES, ALL_NODES_MAC};
-use crate::policy::LINK_LOCAL_GATEWAY;
+use super::{Engine, v6};
 use crate::stack::counters::Discard;
+use crate::stack::dhcp::Dhcp;
 use crate::stack::ends::Ends;
 use crate::stack::frame::Packet;
 use crate::stack::icmpv6;
@@ -61,13 +61,19 @@ impl Engine {
             mac: gateway_mac,
             mtu: self.config.mtu,
             ipv6,
+            managed: self.config.dhcp.as_ref().is_some_and(Dhcp::knows_ipv6),
+            resolver: self.config.policy.resolver_beside(ipv6.gateway.into()).and_then(v6),
         };
         let ends = Ends::V6 {
-            source: LINK_LOCAL_GATEWAY,
+            source: self.config.policy.layout.link_local,
             target: to,
         };
-        icmpv6::send_on_link(&mut self.control, (gateway_mac, mac), ends, Advertisement::LEN, |out| {
-            advertisement.write(out)
-        })
+        icmpv6::send_on_link(
+            &mut self.control,
+            (gateway_mac, mac),
+            ends,
+            advertisement.len(),
+            |out| advertisement.write(out),
+        )
     }
 }

@@ -1,7 +1,8 @@
 //! UDP: mappings outward, published ports inward, questions to the resolver.
 //!
-//! A datagram from a container is, in this order: a question to the gateway's resolver; an answer to a client of a
-//! published port, which goes back through that port's listener; or the use of the mapping of its endpoint. The shell
+//! A datagram from a container is, in this order: an answer to a client of a published port, which goes back through
+//! that port's listener; a message to the gateway's DHCP server; a question to its resolver; or the use of the mapping of
+//! its endpoint. The shell
 //! brings datagrams of the host in with the `deliver_` functions, each of which writes one frame at once.
 
 use std::net::{IpAddr, SocketAddr};
@@ -86,7 +87,7 @@ impl Engine {
         payload: &[u8],
         out: &mut [u8],
     ) -> Option<Transmit> {
-        let resolver = self.config.policy.gateway_beside(client.ip());
+        let resolver = self.config.policy.resolver_beside(client.ip());
         let transmit = resolver.and_then(|resolver| {
             self.write_udp(SocketAddr::new(resolver, DNS_PORT), client, Payload::one(payload), out)
         });
@@ -111,8 +112,11 @@ impl Engine {
                 target,
                 payload,
                 segment,
-                time_to_live: packet.time_left(),
+                handling: packet.handling(offload),
             });
+        }
+        if self.is_dhcp(container, shown) {
+            return self.receive_dhcp(now, offload, packet, payload).map(|()| Passage::Done);
         }
         if let Some(shard) = self.datagram_elsewhere(container, shown) {
             return Ok(Passage::Elsewhere { shard });
@@ -135,10 +139,11 @@ impl Engine {
                     target,
                     payload,
                     segment,
-                    time_to_live: packet.time_left(),
+                    handling: packet.handling(offload),
                 })
             }
             Lead::Refused => Err(self.refuse_datagram(now, packet, IcmpError::Port)),
+            Lead::Unreachable => Err(self.refuse_datagram(now, packet, IcmpError::Network)),
             Lead::Prohibited => Err(self.refuse_datagram(now, packet, IcmpError::Prohibited)),
             Lead::Nowhere => Err(Discard::Nowhere),
         }
@@ -236,6 +241,7 @@ impl Engine {
             entry.touch(now);
             return Some(entry.key.shown);
         }
+        self.expect(client.container.ip());
         self.containers.get(client.container.ip())?;
         let place = self.association_place(
             client.container.ip(),
@@ -263,7 +269,7 @@ impl Engine {
     fn stand_in_datagram(&mut self, client: Client) -> Option<SocketAddr> {
         let container = client.container;
         for shown in self.candidates(client.real, container) {
-            let resolver = self.config.policy.is_gateway(shown.ip()) && shown.port() == DNS_PORT;
+            let resolver = self.config.policy.is_resolver(shown.ip()) && shown.port() == DNS_PORT;
             let key = ClientKey { container, shown };
             let taken = self.clients.find(&key).is_some() || self.directory.elsewhere(Key::Client(key)).is_some();
             if !resolver && !taken {
@@ -338,13 +344,7 @@ impl Engine {
     }
 
     pub(super) fn is_showable(&self, client: SocketAddr) -> bool {
-        let address = client.ip();
-        let routable = !address.is_loopback() && !address.is_multicast() && !address.is_unspecified();
-        let of_family = match address {
-            IpAddr::V4(v4) => !v4.is_broadcast() && v4.octets()[0] != 0,
-            IpAddr::V6(v6) => !v6.is_unicast_link_local() && v6.to_ipv4_mapped().is_none(),
-        };
-        routable && of_family && !self.config.policy.is_inside(address)
+        self.config.policy.is_showable(client.ip())
     }
 }
 

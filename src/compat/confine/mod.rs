@@ -1,0 +1,60 @@
+//! What a process that carries a hostile container's packets gives up, for personalities that are asked to.
+//!
+//! In two steps, for each needs what the other takes away:
+//!
+//! | step | when | left afterwards |
+//! | --- | --- | --- |
+//! | [`Confinement::leave_the_file_system`] | a single thread, the line and every socket with a path open | a read-only root of `etc` and `run`; of privilege, CAP_NET_BIND_SERVICE in the container's user namespace |
+//! | [`Confinement::forbid_system_calls`] | all threads started | the system calls that the data plane, the resolver and the API make |
+//!
+//! Of `/run` only the directory in which the host's resolver file really is can be seen, so no bus and no runtime's socket
+//! can be reached. The resolver file is still followed when it changes.
+
+mod filter;
+mod root;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+pub use filter::FilterError;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Confinement {
+    /// No file system and no privilege.
+    pub sandbox: bool,
+    /// Few system calls.
+    pub seccomp: bool,
+}
+
+/// Why it can't be had; nothing is served without.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// The user namespace that gives the privilege can't be joined.
+    #[error("create_sandbox: cannot join the user namespace: {0}")]
+    UserNamespace(#[source] io::Error),
+    /// One of the steps to an empty root.
+    #[error("create_sandbox: cannot {0}: {1}")]
+    Root(&'static str, #[source] io::Error),
+    /// Privilege can't be given up.
+    #[error("create_sandbox: cannot drop capabilities: {0}")]
+    Capabilities(#[source] io::Error),
+    /// The filter of system calls.
+    #[error("enable_seccomp: {0}")]
+    Filter(#[from] FilterError),
+}
+
+impl Confinement {
+    /// The first step. `userns` gives a user who is not root the privilege for it.
+    pub fn leave_the_file_system(self, userns: Option<OwnedFd>) -> Result<(), ConfineError> {
+        if self.sandbox { root::leave(userns) } else { Ok(()) }
+    }
+
+    /// The second step.
+    pub fn forbid_system_calls(self) -> Result<(), ConfineError> {
+        if self.seccomp {
+            filter::install()?;
+        }
+        Ok(())
+    }
+}
