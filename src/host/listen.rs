@@ -128,6 +128,22 @@ mod tests {
         }
     }
 
+    /// The driver relies on it: ports are watched once their container is there.
+    #[test]
+    fn a_client_that_came_before_the_listener_is_watched_is_told_of() {
+        let bound = HostPort::bind(Protocol::Tcp, Reach::Every, 0).unwrap().remove(0);
+        let _client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, number(&bound))).unwrap();
+        let HostPort::Tcp(listener) = bound else { panic!() };
+        let mut listener = mio::net::TcpListener::from_std(listener);
+        let mut poll = mio::Poll::new().unwrap();
+        let mut events = mio::Events::with_capacity(1);
+        let (token, interest) = (mio::Token(7), mio::Interest::READABLE);
+        poll.registry().register(&mut listener, token, interest).unwrap();
+        poll.poll(&mut events, Some(std::time::Duration::from_secs(10)))
+            .unwrap();
+        assert_eq!(events.iter().map(mio::event::Event::token).collect::<Vec<_>>(), [token]);
+    }
+
     #[test]
     fn one_listener_serves_both_families() {
         let bound = HostPort::bind(Protocol::Tcp, Reach::Every, 0).unwrap();

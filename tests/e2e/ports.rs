@@ -44,7 +44,7 @@ fn a_range_of_ports(host: &Host) -> Outcome {
     same(
         "left",
         host.gangplank("port box")?.ok()?.as_str(),
-        "7000/tcp -> 0.0.0.0:8000\n7000/tcp -> [::]:8000\n7000/tcp -> [::1]:8100\n7001/tcp -> [::1]:8101\n7002/tcp -> [::1]:8102",
+        "7000/tcp -> 0.0.0.0:8000\n7000/tcp -> [::1]:8100\n7000/tcp -> [::]:8000\n7001/tcp -> [::1]:8101\n7002/tcp -> [::1]:8102",
     )?;
     refuses(host, "127.0.0.1", "8002")?;
     host.gangplank("unpublish box 8001-8002:7001-7002")?
