@@ -196,10 +196,10 @@ fn search(host: &Host, line: &str) -> Outcome {
 }
 
 /// A real DHCP client, with a script of ours for what it was told.
-struct Client(String);
+pub(crate) struct Client(String);
 
 impl Client {
-    fn udhcpc(host: &Host) -> Outcome<Self> {
+    pub(crate) fn udhcpc(host: &Host) -> Outcome<Self> {
         host.user("busybox udhcpc --help")?
             .possible("there is no busybox with udhcpc")?;
         let script = script(host, "udhcpc.sh", UDHCPC)?;
@@ -221,7 +221,7 @@ impl Client {
         )))
     }
 
-    fn line(&self, options: &str) -> String {
+    pub(crate) fn line(&self, options: &str) -> String {
         format!("{} {options}", self.0)
     }
 }

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::attach::Ship;
 use crate::cases;
+use crate::dhcp::Client;
 use crate::host::{CLIENT, HOST, Host, OUTSIDE, private};
 use crate::process::{PATIENCE, Program, Ran, until};
 use crate::verdict::{Outcome, contains, fail, holds, same};
@@ -18,6 +19,7 @@ cases![
     a_tap_that_was_made_before_is_used,
     a_namespace_by_path,
     a_tap_by_descriptor,
+    an_address_can_be_asked_for,
     host_loopback_can_be_closed,
     names_can_be_left_to_others,
     it_goes_out_from_the_address_it_is_told,
@@ -228,6 +230,19 @@ fn a_tap_by_descriptor(host: &Host) -> Outcome {
     ask_outside(host, &ship)?;
     let ran = run(host, "--netns-type=tapfd 77")?.code(1)?;
     contains("a descriptor that is not open", &ran.stderr, "tapfd 77: ")
+}
+
+fn an_address_can_be_asked_for(host: &Host) -> Outcome {
+    let client = Client::udhcpc(host)?;
+    let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let ship = Ship::sail(host)?;
+    let _slirp = Slirp::start(host, "slirp", &format!("--mtu=1400 {} eth0", ship.pid()))?;
+    ship.run(host, "ip link set eth0 up")?;
+    let said = ship.run(host, &client.line("-n -q"))?;
+    for part in ["bound 10.0.2.15/24", " router 10.0.2.2", " dns 10.0.2.3", " mtu 1400"] {
+        contains("told", &said, part)?;
+    }
+    ask_outside(host, &ship)
 }
 
 fn host_loopback_can_be_closed(host: &Host) -> Outcome {

@@ -11,7 +11,7 @@ use crate::host::outbound::Outbound;
 use crate::host::resolver::Source;
 use crate::netns::line::{LineRoute, SetUp};
 use crate::policy::{Alias, Closed, HostAccess, Layout, ResolverPlace};
-use crate::stack::{Config, Ipv6, UplinkCapabilities};
+use crate::stack::{AddressSource, Config, Dhcp, Ipv6, UplinkCapabilities};
 
 /// The addresses of the original, by their distance from the network's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub(super) fn settings(options: &Options) -> Settings {
         prefix: 64,
         autonomous: true,
     });
+    config.dhcp = Some(dhcp(options, addresses));
     // As the original has it: nothing outside is fenced off.
     config.policy.metadata = true;
     config.policy.layout = layout(options, addresses);
@@ -75,6 +76,21 @@ pub(super) fn settings(options: &Options) -> Settings {
         outbound: Outbound {
             v4: options.outbound,
             v6: options.outbound6,
+        },
+    }
+}
+
+/// For a namespace that asks: an address of the original's range, and what belongs to it.
+fn dhcp(options: &Options, addresses: Addresses) -> Dhcp {
+    Dhcp {
+        router: Some(addresses.gateway),
+        dns: options.dns.then_some(addresses.resolver.into()).into_iter().collect(),
+        search: Vec::new(),
+        mtu: Some(options.mtu),
+        lease: LEASE,
+        source: AddressSource::Range {
+            first: addresses.dhcp_first,
+            last: addresses.dhcp_last,
         },
     }
 }
@@ -123,6 +139,9 @@ fn gateway_mac(gateway: Ipv4Addr) -> EthernetAddress {
     let [a, b, c, d] = gateway.octets();
     EthernetAddress([0x52, 0x55, a, b, c, d])
 }
+
+/// Seconds for which an address is leased: a day.
+const LEASE: u32 = 24 * 60 * 60;
 
 /// Of fd00::/64.
 const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);

@@ -60,7 +60,7 @@ impl Engine {
             mac: gateway_mac,
             mtu: self.config.mtu,
             ipv6,
-            managed: self.config.dhcp.is_some(),
+            managed: self.config.dhcp.is_some() && !ipv6.autonomous,
             resolver: self.config.policy.resolver_beside(ipv6.gateway.into()).and_then(v6),
         };
         let ends = Ends::V6 {
