@@ -1,7 +1,7 @@
 //! The helper: the daemon of one network, in the host's network namespace, as the user.
 //!
 //! [`start`] makes it, [`supervisor::Supervisor`] decides, [`driver`] carries the packets, [`routes`] speaks for it;
-//! [`place`] and [`state`] are what it leaves on disk.
+//! [`events`] remembers what has happened, [`place`] and [`state`] are what it leaves on disk.
 
 mod binding;
 mod books;

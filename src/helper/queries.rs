@@ -33,6 +33,7 @@ impl Supervisor {
                 subnet6: self.subnets.v6.into(),
                 icc: self.icc.load(Ordering::Relaxed),
                 transient: self.transient.load(Ordering::Relaxed),
+                bridge: Some(self.bridge_name().to_owned()),
                 threads: u8::try_from(self.driver().threads()).ok(),
                 ..self.options.clone()
             },

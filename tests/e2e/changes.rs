@@ -60,10 +60,11 @@ fn an_address_that_is_replaced_is_followed(host: &Host) -> Outcome {
 }
 
 fn a_flow_outlives_an_interface_that_goes_down_and_up(host: &Host) -> Outcome {
-    let _server = host.outside_server("late", &format!("tcp-echo {OUTSIDE} 7000 1.5"))?;
+    let server = host.outside_server("late", &format!("tcp-echo {OUTSIDE} 7000 1.5"))?;
     host.gangplank("up")?.ok()?;
     let mut asks = host.gangplank_start("ask", &ask(host))?;
-    crate::process::pause(std::time::Duration::from_millis(500));
+    // Its answer comes later.
+    server.says("peer")?;
     host.root("ip link set up0 down")?.ok()?;
     host.root("ip link set up0 up")?.ok()?;
     asks.says("answer hello")?;

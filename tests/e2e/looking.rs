@@ -121,14 +121,13 @@ fn ps_filters_and_the_last(host: &Host) -> Outcome {
 }
 
 fn dockers_table_of_names_and_ports(host: &Host) -> Outcome {
-    host.gangplank(
-        "run -d --name ranges --expose 100 --expose 101 --expose 102 -p 8000:8000 -p 8001:8001 -- sleep 100",
-    )?
-    .ok()?;
+    host.gangplank("run -d --name ranges --expose 100-102 -p 8000-8002:8000-8002 -p 127.0.0.1:9001:8003 -- sleep 100")?
+        .ok()?;
     let table = host
         .gangplank(r"ps --filter name=ranges --format 'table {{.Names}}\t{{upper .Image}}\t{{.Ports}}'")?
         .ok()?;
-    let ports = "100-102/tcp, 0.0.0.0:8000-8001->8000-8001/tcp, [::]:8000-8001->8000-8001/tcp";
+    let ports = "100-102/tcp, 0.0.0.0:8000-8002->8000-8002/tcp, [::]:8000-8002->8000-8002/tcp, \
+                 127.0.0.1:9001->8003/tcp";
     same(
         "the table",
         table,

@@ -3,7 +3,7 @@
 use crate::cases;
 use crate::host::{HOST, Host, OUTSIDE, OUTSIDE_TOO, OUTSIDE6};
 use crate::process::OneCore;
-use crate::verdict::{Outcome, contains, fail, holds, same};
+use crate::verdict::{Outcome, Trouble, contains, fail, holds, same};
 
 cases![
     tcp_reaches_the_outside_from_the_hosts_address,
@@ -192,7 +192,11 @@ pub(crate) fn ping_reaches_the_outside(host: &Host) -> Outcome {
 
 /// The host's ping_group_range leaves the user out: the container is told, and never by a forged reply.
 fn ping_is_prohibited_where_the_host_forbids_it(host: &Host) -> Outcome {
-    std::fs::write("/proc/sys/net/ipv4/ping_group_range", "1 0")?;
+    if let Err(error) = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "1 0") {
+        // A namespace knows no groups but those that are mapped.
+        let reason = format!("only root can leave every group out of ping_group_range: {error}");
+        return Err(Trouble::Impossible(reason));
+    }
     host.gangplank("up --threads 2")?.ok()?;
     host.gangplank("run -d --name client -- sleep 100")?.ok()?;
     // ICMP type 3 code 13 (RFC 1812 5.2.7.1) and ICMPv6 type 1 code 1, in the words of iputils.

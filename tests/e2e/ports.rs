@@ -1,8 +1,7 @@
 //! Many ports at once, the addresses that they are published at, and published ports seen from inside.
 
 use crate::cases;
-use crate::host::{HOST, Host};
-use crate::json;
+use crate::host::{HOST, Host, LIMIT};
 use crate::process::{PATIENCE, until};
 use crate::verdict::{Outcome, Trouble, contains, fail, holds, same};
 
@@ -149,24 +148,26 @@ fn what_cannot_be_published_whole_is_not_published(host: &Host) -> Outcome {
 }
 
 fn reserved_ports_are_passed_over(host: &Host) -> Outcome {
+    // Nor may another program's be given: a wildcard conflicts with each of its addresses.
+    let _other = host.host_server("other", "tcp-echo 127.0.0.1 49153")?;
     box_with(host, "-p 80")?;
     same(
         "first",
         host.gangplank("port box 80")?.ok()?.as_str(),
-        "0.0.0.0:49153\n[::]:49153",
+        "0.0.0.0:49154\n[::]:49154",
     )?;
-    host.root("sysctl -q -w net.ipv4.ip_local_reserved_ports=49154,49156-49159")?
+    host.root("sysctl -q -w net.ipv4.ip_local_reserved_ports=49155,49157-49160")?
         .ok()?;
     let bound = host.gangplank("publish box 81 82 83/udp")?.ok()?;
     for line in [
-        "81/tcp -> [::]:49155",
-        "82/tcp -> 0.0.0.0:49160",
-        "83/udp -> [::]:49161",
+        "81/tcp -> [::]:49156",
+        "82/tcp -> 0.0.0.0:49161",
+        "83/udp -> [::]:49162",
     ] {
         contains("publish", &bound, line)?;
     }
     // Who names a reserved one may have it.
-    host.gangplank("publish box 49154:84")?.ok().map(drop)
+    host.gangplank("publish box 49155:84")?.ok().map(drop)
 }
 
 fn one_loopback_address_for_each_container(host: &Host) -> Outcome {
@@ -355,14 +356,23 @@ fn dockers_driver_options(host: &Host) -> Outcome {
                    -o com.docker.network.driver.mtu=1400";
     host.gangplank(&format!("network create quay {options}"))?.ok()?;
     contains("show", &host.gangplank("show --network quay")?.ok()?, "br7")?;
-    let network = json::parse(&host.gangplank("network inspect quay")?.ok()?)?;
-    let text = format!("{network:?}");
-    holds(format!("the MTU is 1400: {text}"), text.contains("1400"))?;
+    let shown = host.gangplank_words(&["network", "inspect", "--format", "{{json .Options}}", "quay"], LIMIT)?;
+    let shown = shown.ok()?;
+    for part in [
+        r#"bridge.name":"br7""#,
+        r#"enable_icc":"false""#,
+        r#"driver.mtu":"1400""#,
+    ] {
+        contains("network inspect", &shown, part)?;
+    }
     let link = host.gangplank("run --rm --network quay -- ip link show eth0")?.ok()?;
     contains("eth0", &link, "mtu 1400")?;
     host.gangplank(&format!("up --network quay {options}"))?.ok()?;
     host.gangplank("up --network quay -o com.docker.network.bridge.name=br8")?
         .refused(&["com.docker.network.bridge.name is br7, not br8"])?;
+    // Without a word it is called like the network.
+    host.gangplank("up")?.ok()?;
+    host.gangplank("up -o com.docker.network.bridge.name=gp0")?.ok()?;
     host.gangplank("network create pier -o com.docker.network.bridge.enable_ip_masquerade=true")?
         .refused(&["is not known; known are", "com.docker.network.driver.mtu"])
 }

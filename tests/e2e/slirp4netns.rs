@@ -232,17 +232,19 @@ fn a_tap_by_descriptor(host: &Host) -> Outcome {
     contains("a descriptor that is not open", &ran.stderr, "tapfd 77: ")
 }
 
+/// Without -c the namespace configures itself: from +15 on.
 fn an_address_can_be_asked_for(host: &Host) -> Outcome {
     let client = Client::udhcpc(host)?;
-    let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     let ship = Ship::sail(host)?;
+    let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     let _slirp = Slirp::start(host, "slirp", &format!("--mtu=1400 {} eth0", ship.pid()))?;
     ship.run(host, "ip link set eth0 up")?;
     let said = ship.run(host, &client.line("-n -q"))?;
     for part in ["bound 10.0.2.15/24", " router 10.0.2.2", " dns 10.0.2.3", " mtu 1400"] {
         contains("told", &said, part)?;
     }
-    ask_outside(host, &ship)
+    let said = ship.run(host, &host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello")))?;
+    same("outside", said.as_str(), "answer hello")
 }
 
 fn host_loopback_can_be_closed(host: &Host) -> Outcome {

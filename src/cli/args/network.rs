@@ -198,7 +198,6 @@ impl Settings {
             self.host_binding().map(|it| it.to_string()),
             running.host_binding.unwrap_or(Ipv4Addr::UNSPECIFIED).to_string(),
         );
-        // Without a word it has the network's name, which is the same for all who speak of that network.
         compare(
             BRIDGE_NAME,
             self.bridge(),

@@ -222,10 +222,12 @@ fn descend(value: Value, operand: &Operand) -> Result<Value, Fault> {
 }
 
 /// Follows the fields. One that is missing is an error, as it is in Docker, so that a typing error cannot pass for a value;
-/// but a small first letter is none of a Go field, only of a key in a map, where Go finds nothing without a complaint.
+/// but a small first letter is none of a Go field, only of a key in a map, where Go finds nothing without a complaint. What
+/// would be looked for in that nothing is an error again.
 fn path<'v>(start: &'v Value, operand: &Operand) -> Result<&'v Value, Fault> {
     let mut value = start;
-    for field in &operand.fields {
+    for (place, field) in operand.fields.iter().enumerate() {
+        let is_last = place + 1 == operand.fields.len();
         let Value::Object(map) = value else {
             return Err(Fault::new(
                 operand.at,
@@ -234,7 +236,7 @@ fn path<'v>(start: &'v Value, operand: &Operand) -> Result<&'v Value, Fault> {
         };
         value = match member(map, field) {
             Some(value) => value,
-            None if field.starts_with(char::is_lowercase) => &Value::Null,
+            None if is_last && field.starts_with(char::is_lowercase) => &Value::Null,
             None => return Err(Fault::new(operand.at, missing(field, map))),
         };
     }

@@ -160,6 +160,7 @@ const RENDERED: &[(&str, &str)] = &[
     (r#"{{"a\tb\"c\\\u00e9\x41"}}"#, "a\tb\"c\\éA"),
     ("{{`raw \\n`}}", "raw \\n"),
     ("{{true}} {{1}} {{0x10}} {{1.5}}", "true 1 16 1.5"),
+    ("{{.NetworkSettings.Networks.bridge}}", "<no value>"),
     ("{{(.State).Pid}} {{(index .Config.Cmd 1)}}", "4242 -f"),
     // Conditions.
     ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
@@ -366,6 +367,10 @@ const REFUSED: &[(&str, &str)] = &[
         "1:6: no field Missing: there are ExitCode, Pid, Running, Status",
     ),
     ("{{.Config.Nothing.Deeper}}", "1:3: no field Deeper in nil"),
+    (
+        "{{.NetworkSettings.Networks.bridge.IPAddress}}",
+        "1:3: no field bridge: there are gp0",
+    ),
     ("{{.Name.First}}", "1:3: no field First in a string"),
     (
         "{{index .Config.Cmd 2}}",

@@ -80,7 +80,7 @@ pub(super) fn settings(options: &Options) -> Settings {
     }
 }
 
-/// For a namespace that asks: an address of the original's range, and what belongs to it.
+/// For whoever asks instead of being configured.
 fn dhcp(options: &Options, addresses: Addresses) -> Dhcp {
     Dhcp {
         router: Some(addresses.gateway),
@@ -140,15 +140,15 @@ fn gateway_mac(gateway: Ipv4Addr) -> EthernetAddress {
     EthernetAddress([0x52, 0x55, a, b, c, d])
 }
 
-/// Seconds for which an address is leased: a day.
-const LEASE: u32 = 24 * 60 * 60;
-
 /// Of fd00::/64.
 const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 const RESOLVER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
 
 /// Where the router is on the link.
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+
+/// A day, as the original has it.
+const LEASE: u32 = 24 * 3600;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 

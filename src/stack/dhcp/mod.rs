@@ -49,6 +49,11 @@ pub enum AddressSource {
 }
 
 impl Dhcp {
+    /// Whether addresses of IPv6 are given, too.
+    pub(super) fn knows_ipv6(&self) -> bool {
+        self.source == AddressSource::Attached
+    }
+
     fn dns4(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.dns.iter().filter_map(|address| match address {
             IpAddr::V4(address) => Some(*address),
