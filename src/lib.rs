@@ -11,7 +11,7 @@
 //! | layer | module | what lives there |
 //! | --- | --- | --- |
 //! | shell | [`cli`] | commands and what they print |
-//! | shell | [`compat`] | other programs' command lines, slirp4netns; and the engine that they share |
+//! | shell | [`compat`] | other programs' command lines, slirp4netns; the engine that they share, and their confinement |
 //! | shell | [`container`] | a command in namespaces of its own: init, monitor, `exec` |
 //! | shell | [`helper`] | the supervisor of one network, and the driver of its data plane: a worker for each core |
 //! | shell | [`api`] | typed requests between commands and helper, and its stream of events |
@@ -46,7 +46,10 @@
 //! joins it, makes a TAP there and hands its descriptor over, and a [cable](uplink::cable) carries frames between it and
 //! a TAP on the bridge.
 //!
-//! All of them are this one binary; `main.rs` tells them apart by their first argument.
+//! A [personality](compat) has neither network nor agent: one process serves one namespace over one TAP in it, with the
+//! same data plane.
+//!
+//! All of them are this one binary; `main.rs` tells them apart by their name or first argument.
 //!
 //! # One packet's journey
 //!

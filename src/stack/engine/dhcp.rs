@@ -40,7 +40,7 @@ impl Engine {
             return Err(Discard::NotForUs);
         }
         if !packet.source.is_unspecified() {
-            self.containers.check_source(packet.mac, packet.source)?;
+            self.admit(packet.mac, packet.source)?;
         }
         self.receive_dhcp(now, offload, &packet, datagram.payload())
     }
@@ -113,7 +113,7 @@ impl Engine {
 
     /// Everything but an address, for who has one.
     fn inform(&mut self, request: &Request<'_>) -> Result<(), Discard> {
-        self.containers.check_source(request.mac, request.current.into())?;
+        self.admit(request.mac, request.current.into())?;
         self.acknowledge(request, Ipv4Addr::UNSPECIFIED)
     }
 

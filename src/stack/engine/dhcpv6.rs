@@ -12,7 +12,6 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetFrame, IpProtocol};
 
 use super::Engine;
-use crate::policy::LINK_LOCAL_GATEWAY;
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
 use crate::stack::dhcp::v6::{Association, Grant, Kind, Reply, Request, Status, server_identifier};
@@ -35,7 +34,7 @@ impl Engine {
             return Err(Discard::NotForUs);
         }
         if !self.is_own_link_local(packet) {
-            self.containers.check_source(packet.mac, packet.source)?;
+            self.admit(packet.mac, packet.source)?;
         }
         let datagram = packet.udp(offload)?;
         if datagram.dst_port() != SERVER_PORT {
@@ -65,7 +64,7 @@ impl Engine {
             lease: dhcp.lease,
         };
         let message = reply.write(&request, self.config.mtu).ok_or(Discard::Dhcp)?;
-        let source = SocketAddr::new(LINK_LOCAL_GATEWAY.into(), SERVER_PORT);
+        let source = SocketAddr::new(self.config.policy.layout.link_local.into(), SERVER_PORT);
         let target = SocketAddr::new(packet.source, CLIENT_PORT);
         self.queue_udp(packet.mac, source, target, &message)
     }
