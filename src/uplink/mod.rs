@@ -90,7 +90,12 @@ pub trait Uplink: AsFd + Send + Sync + std::fmt::Debug {
     }
 
     /// Sends one frame; the kernel takes all of it or none.
-    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError>;
+    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {
+        self.send_parts(offload, [frame, &[]])
+    }
+
+    /// The same with a frame that lies in two places.
+    fn send_parts(&self, offload: Offload, parts: [&[u8]; 2]) -> Result<(), FrameError>;
 
     /// Frames on their way to us that found the queue full, as far as the kernel says so.
     fn lost(&self) -> u64 {

@@ -431,13 +431,11 @@ impl Link {
 
     /// Sends a frame as it came, with another header in front.
     fn pass_on(&mut self, offload: Offload, frame: &[u8], head: &[u8]) {
-        let Some(out) = self.buffer.get_mut(..frame.len()) else {
-            return;
-        };
-        out.copy_from_slice(frame);
-        out[..head.len()].copy_from_slice(head);
-        let len = frame.len();
-        self.send(crate::stack::Transmit { offload, len });
+        let rest = frame.get(head.len()..).unwrap_or_default();
+        if let Err(error) = self.uplink.send_parts(offload, [head, rest]) {
+            self.dropped += 1;
+            tracing::debug!(%error, len = frame.len(), "frame between containers dropped");
+        }
     }
 
     /// Sends what the engine wrote into the buffer.

@@ -3,8 +3,8 @@
 //! The two look for each other by ARP and neighbour discovery; the stack answers in the other's place with the gateway's
 //! hardware address ([`arp`](super::arp), [`neighbours`](super::neighbours)), and passes on what comes so and
 //! [`Links`](crate::stack::Links) admit. It stands for the bridge, not for a router: the packet leaves as it came, time to
-//! live, checksum and offload header included, with other hardware addresses in front. So a superframe costs one copy.
-//! Datagrams that came in fragments were put together to see their ports, and are cut again.
+//! live, checksum and offload header included, with other hardware addresses in front. So a superframe costs
+//! no copy of ours. Datagrams that came in fragments were put together to see their ports, and are cut again.
 //!
 //! Only packets without IP options or extension headers pass, and with offloads only those whose offload header says what
 //! the packet is: the kernel acts on it behind us, and must not be able to write another port into the packet.
