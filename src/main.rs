@@ -41,4 +41,10 @@ fn personality() -> Option<ExitCode> {
 type Main = fn(Vec<OsString>) -> ExitCode;
 
 /// The programs that we can stand for.
-const PERSONALITIES: [(&str, Main); 1] = [("slirp4netns", compat::slirp4netns::main)];
+const PERSONALITIES: [(&str, Main); 4] = [
+    ("slirp4netns", compat::slirp4netns::main),
+    ("pasta", compat::pasta::main),
+    // As Debian calls the one that is built for newer processors.
+    ("pasta.avx2", compat::pasta::main),
+    ("pesto", compat::pasta::pesto::main),
+];

@@ -7,4 +7,6 @@
 pub mod confine;
 pub mod getopt;
 pub mod mooring;
+pub mod pasta;
+pub mod print;
 pub mod slirp4netns;

@@ -18,7 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use smoltcp::wire::EthernetAddress;
 use tokio::sync::{mpsc, watch};
 
-use crate::helper::driver::{self, Command, Destination, DriverHandle, Event, Events, Opening};
+use crate::helper::driver::{self, Apart, Command, Destination, DriverHandle, Event, Events, Opening};
 use crate::host::listen::HostPort;
 use crate::host::outbound::Outbound;
 use crate::host::resolver::{Resolver, ResolverConfig, Source};
@@ -26,7 +26,7 @@ use crate::network::zone::Zone;
 use crate::stack::{Config, Ledger, PublishId, Senders, UplinkCapabilities};
 use crate::sys::random;
 use crate::sys::tun::{Attached, OffloadBits};
-use crate::uplink::{self, UplinkKind};
+use crate::uplink::{self, Uplink, UplinkKind};
 
 /// What a namespace is tied to.
 #[derive(Debug, Clone)]
@@ -55,6 +55,15 @@ struct Shared {
 impl Mooring {
     /// Serves `line` from now on, on a thread of its own; names are looked up on the current runtime.
     pub fn start(settings: Settings, line: Attached) -> io::Result<Self> {
+        Self::start_over(settings, line, |line| line)
+    }
+
+    /// The same with a wrapper around the line.
+    pub fn start_over(
+        settings: Settings,
+        line: Attached,
+        wrap: impl Fn(Box<dyn Uplink>) -> Box<dyn Uplink>,
+    ) -> io::Result<Self> {
         let Settings {
             mut config,
             upstreams,
@@ -77,15 +86,9 @@ impl Mooring {
             zone: Zone::empty(),
         });
         let (events, receiver) = Events::channel(resolver.clone());
-        let queues = uplink::open(kind, vec![fd])?;
-        let driver = driver::spawn(
-            &config,
-            &Ledger::new(config.limits),
-            queues,
-            outbound,
-            random::seed,
-            &events,
-        )?;
+        let queues = uplink::open(kind, vec![fd])?.into_iter().map(wrap).collect();
+        let ledger = Ledger::new(config.limits);
+        let driver = driver::spawn(&config, &ledger, queues, outbound, random::seed, &events)?;
         // The data plane's copy is the last one: its end is the end of the events.
         drop(events);
         let shared = Arc::new(Shared {
@@ -99,9 +102,19 @@ impl Mooring {
 
     /// Leads the clients of a bound host port to the container.
     pub fn publish(&self, port: HostPort, destination: Destination) -> PublishId {
-        let id = PublishId(self.shared.last_publish.fetch_add(1, Ordering::Relaxed) + 1);
+        let id = self.shared.next_publish();
         let opening = Opening { id, port, destination };
         self.shared.driver().send(Command::Publish(vec![opening]));
+        id
+    }
+
+    /// The same, but for clients of the host's loopback, who are handed to `apart`.
+    pub fn publish_apart(&self, port: HostPort, destination: Destination, apart: Apart) -> PublishId {
+        let id = self.shared.next_publish();
+        let opening = Opening { id, port, destination };
+        let driver = self.shared.driver();
+        driver.send(Command::SetApart(id, apart));
+        driver.send(Command::Publish(vec![opening]));
         id
     }
 
@@ -122,6 +135,10 @@ impl Mooring {
 }
 
 impl Shared {
+    fn next_publish(&self) -> PublishId {
+        PublishId(self.last_publish.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
     fn driver(&self) -> MutexGuard<'_, DriverHandle> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }

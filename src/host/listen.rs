@@ -43,7 +43,12 @@ impl HostPort {
 
     /// Binds exactly `address`: an IPv6 wildcard takes no IPv4, loopback stays loopback.
     pub fn at(protocol: Protocol, address: SocketAddr) -> io::Result<Self> {
-        Self::open(protocol, address, true)
+        Self::bind_as(protocol, address, &Manner::default())
+    }
+
+    /// The same in a `manner` of its own.
+    pub fn bind_as(protocol: Protocol, address: SocketAddr, manner: &Manner) -> io::Result<Self> {
+        Self::open(protocol, address, true, manner)
     }
 
     /// Binds `port` at all addresses of `reach`, or at none.
@@ -56,7 +61,8 @@ impl HostPort {
         };
         if (protocol, reach) == (Protocol::Tcp, Reach::Every) {
             let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-            let listener = Self::open(protocol, both, false).map_err(not_bound(Ipv4Addr::UNSPECIFIED.into()))?;
+            let listener = Self::open(protocol, both, false, &Manner::default())
+                .map_err(not_bound(Ipv4Addr::UNSPECIFIED.into()))?;
             return Ok(vec![listener]);
         }
         let bind = |address| Self::at(protocol, SocketAddr::new(address, port)).map_err(not_bound(address));
@@ -64,7 +70,7 @@ impl HostPort {
     }
 
     /// Binds `address`; an IPv6 wildcard takes IPv4, too, unless `only_v6` says no.
-    fn open(protocol: Protocol, address: SocketAddr, only_v6: bool) -> io::Result<Self> {
+    fn open(protocol: Protocol, address: SocketAddr, only_v6: bool, manner: &Manner) -> io::Result<Self> {
         let kind = match protocol {
             Protocol::Tcp => Type::STREAM,
             Protocol::Udp => Type::DGRAM,
@@ -72,6 +78,15 @@ impl HostPort {
         let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), None)?;
         if address.is_ipv6() {
             socket.set_only_v6(only_v6)?;
+        }
+        if let Some(interface) = &manner.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        if manner.free {
+            match address {
+                SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+                SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+            }
         }
         match protocol {
             Protocol::Tcp => {
@@ -87,6 +102,15 @@ impl HostPort {
             }
         }
     }
+}
+
+/// How a port is bound.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// To this interface only (SO_BINDTODEVICE).
+    pub interface: Option<String>,
+    /// To an address that the host may not have yet (IP_FREEBIND).
+    pub free: bool,
 }
 
 /// Whether this host has IPv6 at all; without it a wildcard port is bound for IPv4 only.

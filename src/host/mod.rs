@@ -10,6 +10,7 @@ mod failure;
 mod handling;
 pub mod listen;
 pub mod outbound;
+pub mod relay;
 pub mod resolver;
 pub mod tcp;
 pub mod udp;

@@ -102,7 +102,7 @@ fn host_route(route: &RouteMessage, name: impl Fn(u32) -> Option<String>) -> Opt
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "IP addresses only")]
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
         RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
@@ -112,7 +112,7 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 
 /// RTA_TABLE, which the header's byte can't always hold.
 #[expect(clippy::wildcard_enum_match_arm, reason = "one attribute of many")]
-fn table_of(route: &RouteMessage) -> u32 {
+pub(super) fn table_of(route: &RouteMessage) -> u32 {
     let table = route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Table(table) => Some(*table),
         _ => None,
@@ -139,7 +139,7 @@ fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
 }
 
 /// There is no such file where the kernel was started without IPv6 (proc_net(5)).
-const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
+pub(super) const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
 
 /// The table of the host's own addresses and their broadcasts (linux/rtnetlink.h).
 const RT_TABLE_LOCAL: u32 = 255;

@@ -110,7 +110,7 @@ fn serve(spec: &LineSpec, userns: Option<OwnedFd>, netns: OwnedFd, channel: &Uni
     u8::from(sent.is_err())
 }
 
-fn open(spec: &LineSpec, userns: Option<OwnedFd>, netns: OwnedFd) -> Reply<Attached> {
+pub(super) fn open(spec: &LineSpec, userns: Option<OwnedFd>, netns: OwnedFd) -> Reply<Attached> {
     let refused = |errno: nix::Error| Refusal::CannotJoin(errno.desc().to_owned());
     // As for `join`: the root in there must not take over what enters.
     nix::sys::prctl::set_dumpable(false).map_err(refused)?;

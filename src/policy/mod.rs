@@ -51,6 +51,8 @@ pub struct Policy {
 pub struct Layout {
     /// Where the resolver answers.
     pub resolver: ResolverPlace,
+    /// Where port 853 of the resolver's addresses leads, for questions that we can't read (RFC 7858).
+    pub encrypted_dns: Option<IpAddr>,
     /// What the gateway's addresses lead to.
     pub gateway: GatewayLead,
     /// Where the gateway answers on the link, besides its global address.
@@ -267,6 +269,12 @@ impl Policy {
         if self.is_resolver(address) && target.port() == DNS_PORT {
             return Lead::Resolver;
         }
+        if let Some(server) = self.layout.encrypted_dns
+            && self.is_resolver(address)
+            && target.port() == ENCRYPTED_DNS_PORT
+        {
+            return Lead::Host(SocketAddr::new(server, ENCRYPTED_DNS_PORT));
+        }
         if let Some(alias) = self.alias(address) {
             let host = |host| Lead::Host(SocketAddr::new(host, target.port()));
             return alias.host.map_or(Lead::Nowhere, host);
@@ -386,6 +394,7 @@ impl Default for Layout {
     fn default() -> Self {
         Self {
             resolver: ResolverPlace::Gateway,
+            encrypted_dns: None,
             gateway: GatewayLead::Loopback,
             link_local: LINK_LOCAL_GATEWAY,
             aliases: Vec::new(),
@@ -421,6 +430,9 @@ fn carried_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// Where the gateway's resolver listens (RFC 1035 section 4.2).
 pub const DNS_PORT: u16 = 53;
+
+/// RFC 7858 section 3.1.
+const ENCRYPTED_DNS_PORT: u16 = 853;
 
 /// Azure's metadata and agent service, the one that is not link local.
 const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
@@ -552,6 +564,24 @@ mod tests {
         assert_eq!(
             policy.lead_echo("169.254.169.254".parse().unwrap()),
             EchoLead::Host("169.254.169.254".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn encrypted_questions_go_where_they_are_said_to() {
+        let mut policy = policy(HostAccess::None);
+        policy.layout.resolver = ResolverPlace::At {
+            v4: Some(Ipv4Addr::new(169, 254, 1, 1)),
+            v6: None,
+        };
+        assert_eq!(lead(&policy, "169.254.1.1:853"), Lead::Refused);
+        policy.layout.encrypted_dns = Some("192.0.2.53".parse().unwrap());
+        assert_eq!(lead(&policy, "169.254.1.1:853"), host("192.0.2.53:853"));
+        assert_eq!(lead(&policy, "169.254.1.1:53"), Lead::Resolver);
+        assert_eq!(
+            lead(&policy, "172.17.0.1:853"),
+            Lead::Refused,
+            "the resolver's address alone"
         );
     }
 

@@ -33,6 +33,15 @@ pub fn wall_nanos() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Seconds since the epoch, as far as 32 bits hold them, and microseconds, for records of other programs' formats.
+pub fn wall() -> (u32, u32) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (
+        u32::try_from(since.as_secs()).unwrap_or(u32::MAX),
+        since.subsec_micros(),
+    )
+}
+
 static START: LazyLock<StdInstant> = LazyLock::new(StdInstant::now);
 
 #[cfg(test)]

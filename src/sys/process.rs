@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::CloneFlags;
 use nix::unistd::{ForkResult, Pid, fork};
 
 /// Lets the program that `command` starts inherit `fd` under the number it has here. It becomes the command's, so
@@ -70,12 +71,37 @@ pub fn spawn_copy(work: impl FnOnce(UnixStream) -> u8) -> io::Result<(Pid, UnixS
         ForkResult::Parent { child } => Ok((child, ours)),
         ForkResult::Child => {
             drop(ours);
-            // What the parent's frames above would do on their way out is not the child's business.
-            let code = catch_unwind(AssertUnwindSafe(|| work(theirs))).unwrap_or(PANICKED);
-            // SAFETY: ends the process at once; nothing of it runs any more.
-            unsafe { libc::_exit(code.into()) }
+            end_with(|| work(theirs))
         }
     }
+}
+
+/// The same in new namespaces, of which that of processes, if it is among them, has the child as its first.
+pub fn spawn_copy_in(namespaces: CloneFlags, work: impl FnOnce(UnixStream) -> u8) -> io::Result<(Pid, UnixStream)> {
+    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+        return Err(io::Error::other("a process of several threads can't be copied"));
+    }
+    let (ours, theirs) = UnixStream::pair()?;
+    let flags = libc::c_long::from(namespaces.bits() | libc::SIGCHLD);
+    // SAFETY: without CLONE_VM and with no stack given this is fork(2) but for the namespaces; and as there, this is the
+    // process's only thread.
+    let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match i32::try_from(child) {
+        Ok(0) => {
+            drop(ours);
+            end_with(|| work(theirs))
+        }
+        Ok(child) if child > 0 => Ok((Pid::from_raw(child), ours)),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends a copied process with what `work` returns.
+fn end_with(work: impl FnOnce() -> u8) -> ! {
+    // What the parent's frames above would do on their way out is not the child's business.
+    let code = catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED);
+    // SAFETY: ends the process at once; nothing of it runs any more.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// As a Rust program ends when its first thread panics.

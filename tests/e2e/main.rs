@@ -46,6 +46,7 @@ mod looking;
 mod names;
 mod neighbours;
 mod outbound;
+mod pasta;
 mod policy;
 mod ports;
 mod refusals;
@@ -106,6 +107,7 @@ fn all() -> Vec<Case> {
         terminal::CASES,
         attach::CASES,
         dhcp::CASES,
+        pasta::CASES,
         lifecycle::CASES,
         endings::CASES,
         errors::CASES,

@@ -137,6 +137,17 @@ fn our_addresses_are_answered_for_and_no_others() {
     }
 }
 
+/// A guest that is about to have an address must not be told that somebody has it.
+#[test]
+fn probes_are_answered_for_our_own_alone() {
+    let mut copied = net(|config| config.policy.layout.neighbours = Neighbours::Host(vec![ADDRESS.into()]));
+    for (target, answers) in [(GATEWAY, 1), (RESOLVER, 1), (UNHEARD, 0), (ADDRESS, 0)] {
+        let probe = arp(MAC, (MAC, Ipv4Addr::UNSPECIFIED), ArpOperation::Request, target);
+        copied.send(&probe);
+        assert_eq!(copied.frames().len(), answers, "{target}");
+    }
+}
+
 #[test]
 fn the_resolver_has_an_address_of_its_own() {
     let mut net = net(|_| {});

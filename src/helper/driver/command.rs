@@ -11,6 +11,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 use tokio::sync::mpsc as channel;
 
+use super::apart::Apart;
 use super::siblings::wake;
 use super::token::Readiness;
 use super::worker::Worker;
@@ -33,6 +34,8 @@ pub enum Command {
     Search(Vec<String>),
     /// Serve published ports.
     Publish(Vec<Opening>),
+    /// Hand the clients of a port that are on the host's loopback to somebody else; said before the port is published.
+    SetApart(PublishId, Apart),
     /// Give published ports back to the host; the sender is dropped when they are closed.
     Unpublish(Vec<PublishId>, channel::UnboundedSender<()>),
     /// An answer of the resolver.
@@ -187,6 +190,7 @@ impl DriverHandle {
             Command::Spoofed(mac, reply) => self.tell_all(|| Command::Spoofed(mac, reply.clone())),
             Command::Stop => self.tell_all(|| Command::Stop),
             Command::Publish(openings) => self.share(openings, |it| it.id, Command::Publish),
+            Command::SetApart(id, _) => self.tell(id.0 as usize, command),
             Command::Unpublish(ids, closed) => {
                 self.share(ids, |id| *id, |ids| Command::Unpublish(ids, closed.clone()));
             }
@@ -259,6 +263,10 @@ impl Worker {
                     if many {
                         return true;
                     }
+                }
+                Command::SetApart(id, apart) => {
+                    self.flows.kept.set(id, apart.clone());
+                    self.datagrams.kept.set(id, apart);
                 }
                 Command::Unpublish(ids, _closed) => {
                     for id in &ids {

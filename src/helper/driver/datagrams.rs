@@ -14,6 +14,7 @@ use mio::net::UdpSocket;
 use mio::{Registry, Token};
 use smoltcp::time::Instant;
 
+use super::apart::Kept;
 use super::command::Destination;
 use super::token::Readiness;
 use super::train::Train;
@@ -43,6 +44,8 @@ pub(super) struct Datagrams {
     echo: Box<[u8]>,
     /// From where they go out.
     outbound: Outbound,
+    /// Ports whose clients of the host's loopback are not ours.
+    pub(super) kept: Kept,
 }
 
 /// What a container sends.
@@ -77,6 +80,7 @@ impl Datagrams {
             batch: Batch::new(),
             echo: vec![0; ECHO_BYTES].into_boxed_slice(),
             outbound,
+            kept: Kept::default(),
         }
     }
 
@@ -179,7 +183,13 @@ impl Datagrams {
             return false;
         };
         let container = |client| destination.of(client).0;
+        let kept = &self.kept;
         let more = receive_some(socket, &mut self.batch, engine, |engine, client, payload| {
+            if let Some(taker) = kept.taker(id, client) {
+                let size = payload.segment.map_or(payload.bytes.len(), |size| size.get().into());
+                let one = payload.bytes.is_empty().then_some(payload.bytes);
+                return taker.datagrams(id, client, one.into_iter().chain(payload.bytes.chunks(size.max(1))));
+            }
             forward(link, |out| {
                 engine.deliver_published(now, id, client, container(client), payload, out)
             });
@@ -225,6 +235,7 @@ impl Datagrams {
     /// Closes a published UDP port.
     pub(super) fn unpublish(&mut self, id: PublishId) {
         self.published.remove(&id);
+        self.kept.forget(id);
     }
 
     /// Closes an expired mapping.

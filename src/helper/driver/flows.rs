@@ -9,6 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use smoltcp::time::Instant;
 
+use super::apart::Kept;
 use super::command::{Destination, Events};
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
@@ -29,6 +30,8 @@ pub(super) struct Flows {
     listeners: BTreeMap<PublishId, Listener>,
     /// From where connections go out.
     outbound: Outbound,
+    /// Ports whose clients of the host's loopback are not ours.
+    pub(super) kept: Kept,
 }
 
 #[derive(Debug)]
@@ -211,6 +214,7 @@ impl Flows {
     /// Closes a published TCP port; its flows go on.
     pub(super) fn unpublish(&mut self, id: PublishId) {
         self.listeners.remove(&id);
+        self.kept.forget(id);
     }
 
     /// Accepts clients of a published port, a bounded portion.
@@ -228,6 +232,10 @@ impl Flows {
             };
             match listener.socket.accept() {
                 Ok((stream, address)) => {
+                    if let Some(taker) = self.kept.taker(id, address) {
+                        taker.stream(id, stream);
+                        continue;
+                    }
                     let (container, otherwise) = listener.destination.of(address);
                     let client = Client {
                         stream,

@@ -9,6 +9,7 @@
 //! and the others rest ([`rest`]). A client of a published port goes to the worker with the
 //! fewest flows, a published port to the workers in turn.
 
+mod apart;
 mod command;
 mod datagrams;
 mod flows;
@@ -31,6 +32,7 @@ use crate::stack::{Common, Config, Directory, Ledger, Links, ShardId};
 use crate::sys::clock;
 use crate::uplink::Uplink;
 
+pub use apart::{Apart, ApartClient};
 pub use command::{Command, Destination, DriverHandle, Event, Events, Opening};
 
 use queues::FIRST;

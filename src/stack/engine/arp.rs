@@ -36,8 +36,13 @@ impl Engine {
             self.admit(source_hardware_addr, source_protocol_addr.into())?;
         }
         // Whoever proclaims an address asks for it as its own (RFC 5227 section 3).
-        let ours =
-            self.config.policy.answers_for(target_protocol_addr.into()) && source_protocol_addr != target_protocol_addr;
+        let policy = &self.config.policy;
+        let ours = if source_protocol_addr.is_unspecified() {
+            // Whoever probes may be about to have it, where we stand in for others.
+            policy.is_ours(target_protocol_addr.into())
+        } else {
+            policy.answers_for(target_protocol_addr.into()) && source_protocol_addr != target_protocol_addr
+        };
         let for_another = || {
             let (asker, target) = (source_protocol_addr.into(), target_protocol_addr.into());
             self.stands_for(source_hardware_addr, asker, target)

@@ -65,11 +65,12 @@ impl Engine {
             return Err(Discard::Malformed);
         }
         let solicited = !probe;
-        let standing = if self.config.policy.is_gateway(target.into()) {
+        let policy = &self.config.policy;
+        // Whoever probes may be about to have it, where we stand in for others.
+        let ours = policy.is_ours(target.into()) || solicited && policy.answers_for(target.into());
+        let standing = if policy.is_gateway(target.into()) {
             Standing::Router { solicited }
-        } else if self.config.policy.answers_for(target.into())
-            || solicited && self.stands_for(packet.mac, packet.source, target.into())
-        {
+        } else if ours || solicited && self.stands_for(packet.mac, packet.source, target.into()) {
             Standing::Host { solicited }
         } else {
             return Err(Discard::Neighbour);

@@ -1,0 +1,164 @@
+//! A command in namespaces of its own, of which the network's is going to be served.
+//!
+//! The child is a copy of this process in new user, network, mount, IPC and UTS namespaces and, unless that is not wanted, a
+//! new process-id namespace with a /proc of its own, in which it is the first: when it ends, so does everything that it
+//! has started. It waits until the network is there and becomes the command, as root of its user namespace and the
+//! caller outside.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, execvp, getegid, geteuid};
+
+use super::options::Options;
+use super::target::{TargetError, description};
+use crate::compat::print;
+use crate::netns::{Namespace, OpenError};
+use crate::sys::pidfd::PidFd;
+use crate::sys::process;
+
+/// The child.
+#[derive(Debug)]
+pub struct Command {
+    pid: Pid,
+    process: PidFd,
+    go: UnixStream,
+}
+
+/// Makes the namespaces; returns those of users and of the network, too.
+pub fn prepare(words: &[OsString], options: &Options) -> Result<(Command, OwnedFd, OwnedFd), TargetError> {
+    let own_pids = !options.no_pidns;
+    let mut flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
+    flags |= CloneFlags::CLONE_NEWUTS;
+    if !options.netns_only {
+        flags |= CloneFlags::CLONE_NEWUSER;
+    }
+    if own_pids {
+        flags |= CloneFlags::CLONE_NEWPID;
+    }
+    let words = if words.is_empty() { shell() } else { plain(words) };
+    let (pid, go) = process::spawn_copy_in(flags, |go| run(&words, own_pids, go))
+        .map_err(|error| TargetError::New(description(&error)))?;
+    let failed = |what: &str, error: &io::Error| TargetError::SetUp(format!("{what}: {}", description(error)));
+    let process = PidFd::open(pid.as_raw()).map_err(|error| failed("Couldn't watch the command", &error))?;
+    if !options.netns_only {
+        map_root(pid).map_err(|error| failed("Couldn't configure user mappings", &error))?;
+    }
+    let open = |kind: &str, open: fn(&Path) -> _| {
+        let namespace: Result<Namespace, OpenError> = open(Path::new(&format!("/proc/{pid}/ns/{kind}")));
+        namespace.map_err(|error| TargetError::SetUp(error.to_string()))
+    };
+    let userns = open("user", Namespace::user_at)?;
+    let netns = open("net", Namespace::net_at)?;
+    Ok((Command { pid, process, go }, userns.into(), netns.into()))
+}
+
+impl Command {
+    /// The network is there.
+    pub fn go(&mut self) {
+        // A child that has died is seen to have ended.
+        let _ = self.go.write_all(b"1");
+    }
+
+    /// Waits for its end and returns its status as a shell has it: 128 and the number for a signal.
+    pub async fn ended(self) -> u8 {
+        if let Err(error) = self.process.ended().await {
+            tracing::warn!(%error, "the command can't be watched");
+        }
+        match waitpid(self.pid, None) {
+            Ok(WaitStatus::Exited(_, status)) => u8::try_from(status & 0xff).unwrap_or(u8::MAX),
+            Ok(WaitStatus::Signaled(_, signal, _)) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
+            Ok(_) | Err(_) => 1,
+        }
+    }
+}
+
+/// Root inside is the caller outside, and nobody else exists (user_namespaces(7)).
+fn map_root(pid: Pid) -> io::Result<()> {
+    for (file, text) in [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("0 {} 1", geteuid())),
+        ("gid_map", format!("0 {} 1", getegid())),
+    ] {
+        fs::write(format!("/proc/{pid}/{file}"), text)?;
+    }
+    Ok(())
+}
+
+/// What is executed, and the words that it sees.
+struct Words {
+    program: CString,
+    arguments: Vec<CString>,
+}
+
+fn plain(words: &[OsString]) -> Words {
+    let arguments: Vec<CString> = words.iter().map(|word| c_string(word)).collect();
+    Words {
+        program: arguments.first().cloned().unwrap_or_default(),
+        arguments,
+    }
+}
+
+/// The user's shell, as a login shell (the dash before its name).
+fn shell() -> Words {
+    let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+    let name = Path::new(&shell).file_name().unwrap_or(&shell);
+    let mut dashed = OsString::from("-");
+    dashed.push(name);
+    Words {
+        program: c_string(&shell),
+        arguments: vec![c_string(&dashed)],
+    }
+}
+
+/// No word of a command line has a zero in it.
+fn c_string(word: &OsStr) -> CString {
+    CString::new(word.to_os_string().into_vec()).unwrap_or_else(|_| {
+        let bytes = word.as_bytes();
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        CString::new(&bytes[..end]).unwrap_or_default()
+    })
+}
+
+/// The child's life up to the command.
+fn run(words: &Words, own_pids: bool, mut go: UnixStream) -> u8 {
+    // Nobody may be left to serve us, and nobody to hear of the end.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    let mut word = [0];
+    if go.read_exact(&mut word).is_err() {
+        return 1;
+    }
+    drop(go);
+    let whole = MsFlags::MS_SLAVE | MsFlags::MS_REC;
+    let mounted = mount(None::<&str>, "/", None::<&str>, whole, None::<&str>);
+    if own_pids {
+        let proc = || mount(Some("proc"), "/proc", Some("proc"), HARMLESS, None::<&str>);
+        if let Err(error) = mounted.and_then(|()| proc()) {
+            print::err(&format!("Couldn't mount /proc: {}\n", error.desc()));
+        }
+    }
+    // As in the original: ping needs no privilege inside.
+    let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0");
+    process::default_signals();
+    let error = match execvp(&words.program, &words.arguments) {
+        Err(error) => error,
+        Ok(never) => match never {},
+    };
+    // As in the original, an empty word is no file.
+    let error = if words.program.is_empty() { Errno::ENOENT } else { error };
+    print::err(&format!("Failed to start command or shell: {}\n", error.desc()));
+    1
+}
+
+/// What a mount of /proc needs none of.
+const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);

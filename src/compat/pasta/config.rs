@@ -1,0 +1,161 @@
+//! A [`Plan`] in the words of the engine: the line's set-up, the stack's addresses and where they lead.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use smoltcp::wire::EthernetAddress;
+
+use super::local::Guest;
+use super::options::Options;
+use super::plan::{Plan, Side, upstream};
+use crate::compat::mooring::Settings;
+use crate::host::outbound::Outbound;
+use crate::host::resolver::Source;
+use crate::netns::line::{LineSpec, SetUp};
+use crate::netns::outpost::OutpostSpec;
+use crate::policy::{Alias, GatewayLead, HostAccess, Layout, Neighbours, ResolverPlace};
+use crate::stack::{Config, Ipv6, UplinkCapabilities};
+use crate::sys::tun::OffloadBits;
+
+/// What is to be made in the namespace.
+pub fn outpost(options: &Options, plan: &Plan) -> OutpostSpec {
+    let set_up = options.config_net.then(|| SetUp {
+        mac: options.ns_mac.map(|mac| mac.0),
+        mtu: plan.mtu.map(u32::from),
+        addresses: plan.addresses(),
+        routes: Vec::new(),
+    });
+    let line = LineSpec {
+        ifname: plan.ifname.clone(),
+        offload: OffloadBits::ALL,
+        set_up,
+    };
+    OutpostSpec {
+        line: Some(line).filter(|_| !options.splice_only),
+        routes: plan.routes(),
+    }
+}
+
+/// The engine's settings; `nameservers` are the host's.
+pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Settings {
+    let (v4, v6) = (plan.v4.as_ref(), plan.v6.as_ref());
+    let gateway = v4.and_then(|side| side.gateway).unwrap_or(UNUSED_GATEWAY);
+    let prefix = v4.and_then(|side| side.addresses.first()).map_or(32, IpNetwork::prefix);
+    let mut config = Config::new(
+        EthernetAddress(mac(options)),
+        gateway,
+        prefix,
+        plan.mtu.unwrap_or(ETHERNET_MTU),
+        HostAccess::None,
+        UplinkCapabilities {
+            checksum: false,
+            tso4: false,
+            tso6: false,
+            uso: false,
+        },
+    );
+    config.policy.metadata = true;
+    config.policy.layout = layout(options, plan, nameservers);
+    config.ipv6 = v6.map(ipv6);
+    Settings {
+        config,
+        upstreams: upstream(plan).map_or_else(|| Source::File(RESOLV_CONF.into()), Source::Fixed),
+        outbound: Outbound {
+            v4: options.v4.outbound,
+            v6: options.v6.outbound,
+        },
+    }
+}
+
+/// Our hardware address.
+pub fn mac(options: &Options) -> [u8; 6] {
+    options.mac.map_or(OUR_MAC, |mac| mac.0)
+}
+
+/// The addresses at which the namespace is reached.
+pub fn guest(plan: &Plan) -> Guest {
+    let first = |side: &[IpNetwork]| side.first().map(IpNetwork::ip);
+    let v4 = plan.v4.as_ref().and_then(|side| first(&side.addresses));
+    let v6 = plan.v6.as_ref().and_then(|side| first(&side.addresses));
+    Guest {
+        v4: v4.and_then(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }),
+        v6: v6.and_then(|address| match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }),
+    }
+}
+
+/// The namespace is a copy of the host: whatever is not ours is asked of the host's network.
+fn layout(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Layout {
+    let (v4, v6) = (plan.v4.as_ref(), plan.v6.as_ref());
+    let mut aliases = Vec::new();
+    aliases.extend(v4.into_iter().flat_map(|side| aliases_of(side, Ipv4Addr::LOCALHOST)));
+    aliases.extend(v6.into_iter().flat_map(|side| aliases_of(side, Ipv6Addr::LOCALHOST)));
+    let named = options
+        .v4
+        .dns_host
+        .map(IpAddr::V4)
+        .or(options.v6.dns_host.map(IpAddr::V6));
+    let router = v6.and_then(|side| side.gateway).filter(Ipv6Addr::is_unicast_link_local);
+    Layout {
+        resolver: ResolverPlace::At {
+            v4: v4.and_then(|side| side.resolver),
+            v6: v6.and_then(|side| side.resolver),
+        },
+        encrypted_dns: named.or(nameservers.first().copied()),
+        gateway: GatewayLead::Outside,
+        link_local: router.unwrap_or(Layout::default().link_local),
+        aliases,
+        neighbours: Neighbours::Host(plan.addresses().iter().map(IpNetwork::ip).collect()),
+        ..Layout::default()
+    }
+}
+
+fn aliases_of<A: Copy + Into<IpAddr>>(side: &Side<A>, loopback: A) -> impl Iterator<Item = Alias> + use<A> {
+    let alias = |address: A, host: IpAddr| Alias {
+        address: address.into(),
+        host: Some(host),
+    };
+    let own = side.addresses.first().map(IpNetwork::ip);
+    let guest = side.guest.zip(own).map(|(address, host)| alias(address, host));
+    let host = side.host_loopback.map(|address| alias(address, loopback.into()));
+    host.into_iter().chain(guest)
+}
+
+/// The stack's own address besides the router's is one that nobody is going to have.
+fn ipv6(side: &Side<Ipv6Addr>) -> Ipv6 {
+    let network = match side.addresses.first() {
+        Some(IpNetwork::V6(network)) => network.network(),
+        Some(IpNetwork::V4(_)) | None => UNUSED_NETWORK6,
+    };
+    let router = side.gateway.filter(|gateway| !gateway.is_unicast_link_local());
+    let ours = u128::from(network) >> HOST_BITS << HOST_BITS | OUR_HOST_BITS;
+    Ipv6 {
+        gateway: router.unwrap_or(ours.into()),
+        prefix: 64,
+        autonomous: true,
+    }
+}
+
+/// As the original's.
+const OUR_MAC: [u8; 6] = [0x9a, 0x55, 0x9a, 0x55, 0x9a, 0x55];
+
+/// Where the host's resolvers are named.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Of an interface that was given none.
+const ETHERNET_MTU: u16 = 1500;
+
+/// Where a host has no router, the stack must have an address all the same; link-local (RFC 3927), next to the original's.
+const UNUSED_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 2);
+
+/// The same of IPv6: a prefix for local use (RFC 4193).
+const UNUSED_NETWORK6: Ipv6Addr = Ipv6Addr::new(0xfd67, 0x616e, 0x6770, 0, 0, 0, 0, 0);
+
+/// An interface identifier out of nobody's range: "gangplan" in ASCII, with the bit of those that a vendor gave out clear.
+const HOST_BITS: u32 = 64;
+const OUR_HOST_BITS: u128 = 0x6561_6e67_706c_616e;

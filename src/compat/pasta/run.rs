@@ -1,0 +1,384 @@
+//! The life of one: from its options to serving, and back to nothing.
+//!
+//! Without a command and without `-f` a copy of the process goes into the background and serves, and the first one waits
+//! until the last thing is done that can fail: interface, addresses, routes and every port that was named. Its status is
+//! what callers take for readiness. Then the copy lets go of the caller's streams, for a caller may wait for their end.
+//!
+//! Order of a start: whatever needs a single thread (the copy, the command's namespaces, the outpost), then runtime, data
+//! plane and ports, then less privilege, then the PID file, and readiness last.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::wait::waitpid;
+use nix::unistd::{chdir, dup2_stderr, getpid, setsid};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex;
+
+use super::banner::banner;
+use super::config;
+use super::control::Control;
+use super::facts;
+use super::local::Locals;
+use super::log::{self, LogFile};
+use super::options::{Loudness, Options, Target};
+use super::plan::{Facts, Plan, PlanError, plan};
+use super::ports::{Harbour, ListenError, Ports};
+use super::privilege::{self, PrivilegeError};
+use super::scan::Scanner;
+use super::sieve::{Holes, Recorder, Sieve};
+use super::table::{Table, TableError};
+use super::target::{self, Life, Served, TargetError, description};
+use crate::compat::mooring::{self, Mooring};
+use crate::compat::print;
+use crate::helper::driver::Apart;
+use crate::netns::line::LineError;
+use crate::netns::outpost::{self, Garrison, SocketTables};
+use crate::netns::{HostView, Refusal};
+use crate::sys::tun::Attached;
+use crate::sys::{code, descriptors, process};
+
+/// Why it does not run.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
+    #[error("Couldn't read the host's addresses and routes: {0}")]
+    Facts(Refusal),
+    #[error("{0}\nFailed to set up tap device in namespace")]
+    Line(#[from] LineError),
+    #[error("Couldn't open {what} file {}: {why}", path.display())]
+    File {
+        what: &'static str,
+        path: PathBuf,
+        why: &'static str,
+    },
+    #[error("Failed to bind UNIX domain socket: {0}")]
+    Socket(&'static str),
+    #[error("The system refused: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Starts to serve, and returns when that is over, or goes on in the background.
+pub fn start(options: &Options) -> ExitCode {
+    for remark in &options.remarks {
+        print::err(&format!("{remark}\n"));
+    }
+    // Descriptors that somebody left open are nobody's business here.
+    let _ = descriptors::close_inherited(&[]);
+    if options.foreground || matches!(options.target, Target::Command(_)) {
+        return ExitCode::from(live(options, None));
+    }
+    let (child, mut report) = match process::spawn_copy(|report| live(options, Some(report))) {
+        Ok(copied) => copied,
+        Err(error) => return print::err(&format!("Failed to go into the background: {error}\n")),
+    };
+    let mut word = [0];
+    if report.read_exact(&mut word).is_ok() {
+        return ExitCode::SUCCESS;
+    }
+    // It has said why.
+    let _ = waitpid(child, None);
+    ExitCode::FAILURE
+}
+
+/// The status with which it ends. `report` is told that it serves.
+fn live(options: &Options, report: Option<UnixStream>) -> u8 {
+    serve(options, report).unwrap_or_else(|error| {
+        print::err(&format!("{error}\n"));
+        1
+    })
+}
+
+fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> {
+    log::begin(options.loudness, log_file(options)?);
+    let pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
+    let runas = privilege::choose(options.runas.as_deref())?;
+    let nameservers = facts::nameservers();
+    let view = look_at_host()?;
+    let plan = plan(
+        options,
+        Facts {
+            view: &view,
+            nameservers: &nameservers,
+            ephemeral: facts::ephemeral_ports(),
+        },
+    )?;
+    let table = Table::default().after(&plan.steps)?;
+    let host = Scanner::new(facts::socket_tables());
+    let Served { userns, netns, life } = target::find(options)?;
+    // After the command, which keeps what it was given.
+    mooring::raise_descriptor_limit();
+    if report.is_some() {
+        // EPERM: we lead a group already, which does as well.
+        let _ = setsid();
+    }
+    let (line, inside, garrison) = outpost::establish(&config::outpost(options, &plan), userns, netns)?;
+    let start = Start {
+        options,
+        plan: &plan,
+        nameservers: &nameservers,
+        table,
+        host,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen(matches!(life, Life::Command(_)))?;
+        let control = control(options)?;
+        let Running { ports, mooring } = start.moor(line, inside, garrison).await?;
+        if let Some(runas) = runas {
+            privilege::become_them(runas)?;
+        }
+        let _pid_file = pid_file.map(|file| file.write()).transpose()?;
+        start.say(&ports);
+        let ports = Arc::new(Mutex::new(ports));
+        let in_background = report.is_some();
+        if let Some(mut report) = report {
+            // Nobody waits any more: then nobody is to be served, as whoever started us is gone.
+            report.write_all(b"1")?;
+        }
+        let life = settle(life, in_background);
+        tokio::select! {
+            status = life.over() => Ok(status),
+            () = signals.any() => Ok(0),
+            () = lost(mooring.as_ref()) => {
+                tracing::warn!("the interface in the namespace is gone");
+                Ok(0)
+            }
+            () = follow(&ports) => Ok(0),
+            () = asked(control.as_ref(), &ports) => Ok(0),
+        }
+    })
+}
+
+/// What a start knows.
+struct Start<'o> {
+    options: &'o Options,
+    plan: &'o Plan,
+    nameservers: &'o [std::net::IpAddr],
+    table: Table,
+    host: Scanner,
+}
+
+/// What it comes to.
+struct Running {
+    ports: Ports,
+    mooring: Option<Mooring>,
+}
+
+impl Start<'_> {
+    /// Data plane and ports.
+    async fn moor(
+        &self,
+        line: Option<Attached>,
+        inside: SocketTables,
+        garrison: Garrison,
+    ) -> Result<Running, RunError> {
+        let options = self.options;
+        let recorder = match options.pcap.as_deref().map(|path| (path, Recorder::create(path))) {
+            Some((path, Err(error))) => {
+                let why = description(&error);
+                print::err(&format!("Couldn't open pcap file {}: {why}\n", path.display()));
+                None
+            }
+            Some((_, Ok(file))) => Some(file),
+            None => None,
+        };
+        let mooring = line
+            .map(|line| {
+                let settings = config::settings(options, self.plan, self.nameservers);
+                Mooring::start_over(settings, line, |line| {
+                    let line = Sieve::over(line, Holes::of(options));
+                    match recorder.as_ref().and_then(|file| file.try_clone().ok()) {
+                        Some(file) => Recorder::over(line, file),
+                        None => line,
+                    }
+                })
+            })
+            .transpose()?;
+        let outpost = garrison.open()?;
+        let guest = config::guest(self.plan);
+        let locals = (!options.no_splice).then(|| {
+            let (apart, clients) = Apart::channel();
+            let locals = Locals::serve(outpost.clone(), guest, options.host_lo_to_ns_lo, clients);
+            (apart, locals)
+        });
+        let mut ports = Ports::new(Harbour {
+            mooring: mooring.clone(),
+            outpost,
+            locals,
+            guest,
+            free: options.freebind,
+            has_ipv6: crate::host::listen::has_ipv6() && options.wants_v6(),
+            inside: Scanner::new(inside),
+            host: self.host.try_clone()?,
+        });
+        ports.apply(self.table.clone()).await?;
+        Ok(Running { ports, mooring })
+    }
+
+    fn say(&self, ports: &Ports) {
+        let options = self.options;
+        let told = options.loudness != Loudness::Quiet && !matches!(options.target, Target::Command(_));
+        if told {
+            let mac = config::mac(options);
+            print::err(&banner(options, self.plan, self.nameservers, mac, ports.table()));
+        }
+    }
+}
+
+/// The last things before it is left alone.
+fn settle(mut life: Life, in_background: bool) -> Life {
+    if in_background {
+        descriptors::silence_standard_streams();
+        if let Ok(null) = File::options().write(true).open("/dev/null") {
+            let _ = dup2_stderr(&null);
+        }
+        // No mount is kept busy.
+        let _ = chdir("/");
+    }
+    // Nothing that we might be talked into executing gains privilege.
+    let _ = nix::sys::prctl::set_no_new_privs();
+    if let Life::Command(command) = &mut life {
+        command.go();
+    }
+    if let Err(error) = code::forget() {
+        tracing::debug!(%error, "what only the start needed stays mapped");
+    }
+    life
+}
+
+/// Follows what listens.
+async fn follow(ports: &Mutex<Ports>) {
+    loop {
+        tokio::time::sleep(SCAN_PERIOD).await;
+        let mut ports = ports.lock().await;
+        if ports.follows() {
+            ports.follow().await;
+        }
+    }
+}
+
+async fn asked(control: Option<&Control>, ports: &Arc<Mutex<Ports>>) {
+    match control {
+        Some(control) => control.serve(Arc::clone(ports)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn lost(mooring: Option<&Mooring>) {
+    match mooring {
+        Some(mooring) => mooring.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn look_at_host() -> Result<HostView, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(HostView::gather()).map_err(RunError::Facts)
+}
+
+fn control(options: &Options) -> Result<Option<Control>, RunError> {
+    let bound = options.conf_path.as_deref().map(Control::bind).transpose();
+    bound.map_err(|error| RunError::Socket(description(&error)))
+}
+
+fn log_file(options: &Options) -> Result<Option<LogFile>, RunError> {
+    let Some(path) = options.log_file.as_deref() else {
+        return Ok(None);
+    };
+    let size = options.log_size.unwrap_or(log::DEFAULT_SIZE);
+    let opened = LogFile::create(path, size).map_err(|error| file_error("log", path, &error));
+    opened.map(Some)
+}
+
+/// The file of `-P`: opened first, so that it can be refused, written last, and removed when we end.
+#[derive(Debug)]
+struct PidFile {
+    file: File,
+    path: PathBuf,
+}
+
+fn pid_file(path: &Path) -> Result<PidFile, RunError> {
+    let opened = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    let file = opened.map_err(|error| file_error("PID", path, &error))?;
+    // We change to another directory.
+    let path = std::path::absolute(path)?;
+    Ok(PidFile { file, path })
+}
+
+impl PidFile {
+    fn write(mut self) -> io::Result<Self> {
+        writeln!(self.file, "{}", getpid())?;
+        Ok(self)
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Somebody else's by now, most likely, if it can't be removed.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn file_error(what: &'static str, path: &Path, error: &io::Error) -> RunError {
+    RunError::File {
+        what,
+        path: path.to_owned(),
+        why: description(error),
+    }
+}
+
+/// The signals that end it well; with a command in the foreground, those of the terminal are the command's alone.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    of_command: bool,
+}
+
+impl Signals {
+    fn listen(of_command: bool) -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            of_command,
+        })
+    }
+
+    async fn any(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => {}
+                _ = self.quit.recv() => {}
+            }
+            if !self.of_command {
+                return;
+            }
+        }
+    }
+}
+
+/// As often as the original looks.
+const SCAN_PERIOD: Duration = Duration::from_secs(1);

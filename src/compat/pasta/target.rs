@@ -1,0 +1,228 @@
+//! Who is served: the namespaces of a process, at a path, or new ones for a command.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::command::{self, Command};
+use super::options::{Options, Target};
+use crate::netns::{Identity, Namespace, OpenError};
+use crate::sys::namespace;
+use crate::sys::pidfd::PidFd;
+
+/// The namespaces, and what stands for their life.
+#[derive(Debug)]
+pub struct Served {
+    /// The user namespace to join for it, if that is another than ours.
+    pub userns: Option<OwnedFd>,
+    /// The network namespace.
+    pub netns: OwnedFd,
+    /// What we end with.
+    pub life: Life,
+}
+
+/// What we end with.
+#[derive(Debug)]
+pub enum Life {
+    /// A process.
+    Process(PidFd),
+    /// A path, as long as it leads to that namespace.
+    Path(PathBuf, Identity),
+    /// The command that we have started.
+    Command(Command),
+    /// Nothing but a signal.
+    Unbound,
+}
+
+/// Why there is nobody to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// A namespace's file can't be opened.
+    #[error("Couldn't open {kind} namespace {}: {why}", path.display())]
+    Open {
+        /// Network or user.
+        kind: &'static str,
+        /// Its file.
+        path: PathBuf,
+        /// What the kernel said.
+        why: &'static str,
+    },
+    /// The file is of something else.
+    #[error("Couldn't switch to pasta namespaces: Invalid argument")]
+    NotANamespace,
+    /// New ones can't be made.
+    #[error("Failed to clone process with detached namespaces: {0}")]
+    New(&'static str),
+    /// New ones can't be set up.
+    #[error("{0}")]
+    SetUp(String),
+}
+
+/// Finds or makes the namespaces.
+pub fn find(options: &Options) -> Result<Served, TargetError> {
+    match &options.target {
+        Target::Pid(pid) => of_process(options, *pid),
+        Target::Netns(path) => at_path(options, path),
+        Target::Command(words) => {
+            let (command, userns, netns) = command::prepare(words, options)?;
+            Ok(Served {
+                userns: Some(userns).filter(|_| !options.netns_only),
+                netns,
+                life: Life::Command(command),
+            })
+        }
+    }
+}
+
+impl Life {
+    /// Returns when it is over, with the command's status if it was one. A path is looked at twice a second, and only
+    /// what says for sure that it is gone ends it.
+    pub async fn over(self) -> u8 {
+        match self {
+            Self::Process(process) => {
+                if let Err(error) = process.ended().await {
+                    tracing::warn!(%error, "the process can't be watched");
+                    std::future::pending::<()>().await;
+                }
+                0
+            }
+            Self::Path(path, identity) => {
+                while !is_gone(&path, identity) {
+                    tokio::time::sleep(PATH_PERIOD).await;
+                }
+                0
+            }
+            Self::Command(command) => command.ended().await,
+            Self::Unbound => std::future::pending().await,
+        }
+    }
+}
+
+fn of_process(options: &Options, pid: i32) -> Result<Served, TargetError> {
+    let net = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    let user = options
+        .userns
+        .clone()
+        .unwrap_or_else(|| format!("/proc/{pid}/ns/user").into());
+    // Before the files, so that they are of this very process if it lives afterwards.
+    let process = PidFd::open(pid);
+    let userns = if options.netns_only {
+        None
+    } else {
+        different(open("user", &user, Namespace::user_at)?)
+    };
+    let netns = open("network", &net, Namespace::net_at)?;
+    let gone = |_| TargetError::Open {
+        kind: "network",
+        path: net.clone(),
+        why: Errno::ENOENT.desc(),
+    };
+    let process = process.map_err(gone)?;
+    if process.has_ended().map_err(gone)? {
+        return Err(gone(io::ErrorKind::NotFound.into()));
+    }
+    Ok(Served {
+        userns,
+        netns: netns.into(),
+        life: if options.no_netns_quit {
+            Life::Unbound
+        } else {
+            Life::Process(process)
+        },
+    })
+}
+
+fn at_path(options: &Options, path: &Path) -> Result<Served, TargetError> {
+    let given = options
+        .userns
+        .as_deref()
+        .map(|userns| open("user", userns, Namespace::user_at))
+        .transpose()?;
+    let netns = open("network", path, Namespace::net_at)?;
+    let userns = match given {
+        Some(userns) => different(userns),
+        // Whoever rules it, if that is somebody below us: nobody else can make an interface there.
+        None => netns.owner().ok().and_then(different),
+    };
+    let identity = netns.identity();
+    Ok(Served {
+        userns: userns.filter(|_| !options.netns_only),
+        netns: netns.into(),
+        life: if options.no_netns_quit {
+            Life::Unbound
+        } else {
+            Life::Path(path.to_owned(), identity)
+        },
+    })
+}
+
+fn open(
+    kind: &'static str,
+    path: &Path,
+    open: impl FnOnce(&Path) -> Result<Namespace, OpenError>,
+) -> Result<Namespace, TargetError> {
+    open(path).map_err(|error| {
+        let why = match error {
+            OpenError::NotANamespace(..) => return TargetError::NotANamespace,
+            OpenError::NoFile(_) | OpenError::NoProcess(_) | OpenError::NotAPid(_) => Errno::ENOENT.desc(),
+            OpenError::Forbidden(_) | OpenError::OthersProcess(_) => Errno::EACCES.desc(),
+            OpenError::Io { source, .. } => description(&source),
+        };
+        TargetError::Open {
+            kind,
+            path: path.to_owned(),
+            why,
+        }
+    })
+}
+
+/// The user namespace, unless it is the one that we are in, which nobody can join (setns(2)).
+fn different(userns: Namespace) -> Option<OwnedFd> {
+    let ours = Namespace::user_at(Path::new("/proc/self/ns/user"));
+    let same = ours.is_ok_and(|ours| ours.identity() == userns.identity());
+    let below = namespace::parent(userns.as_fd()).is_ok();
+    (!same && below).then(|| userns.into())
+}
+
+/// Whether the path leads elsewhere by now. What keeps us from looking says nothing about it.
+fn is_gone(path: &Path, identity: Identity) -> bool {
+    match std::fs::metadata(path) {
+        Ok(metadata) => Identity::of(&metadata) != identity,
+        Err(error) => matches!(
+            error.raw_os_error().map(Errno::from_raw),
+            Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ESRCH)
+        ),
+    }
+}
+
+pub(super) fn description(error: &io::Error) -> &'static str {
+    error
+        .raw_os_error()
+        .map_or("Input/output error", |number| Errno::from_raw(number).desc())
+}
+
+/// Half of the second within which the original ends.
+const PATH_PERIOD: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_gone_for_sure_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("netns");
+        std::fs::write(&path, "").unwrap();
+        let identity = Identity::of(&std::fs::metadata(&path).unwrap());
+        assert!(!is_gone(&path, identity));
+        assert!(is_gone(&folder.path().join("other"), identity));
+        assert!(is_gone(&path.join("below a file"), identity));
+        let too_long = folder.path().join("x".repeat(300));
+        assert!(!is_gone(&too_long, identity), "ENAMETOOLONG is no answer");
+        std::fs::remove_file(&path).unwrap();
+        assert!(is_gone(&path, identity));
+    }
+}

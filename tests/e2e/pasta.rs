@@ -1,0 +1,537 @@
+//! As pasta and pesto: what podman, buildah and RootlessKit rely on, said and done as they do it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::attach::Ship;
+use crate::cases;
+use crate::host::{CLIENT, HOST, HOST6, Host, OUTSIDE, OUTSIDE_TOO};
+use crate::process::{PATIENCE, Ran, until};
+use crate::verdict::{Outcome, contains, holds, same};
+
+cases![
+    ten_lives_leave_nothing,
+    a_command_in_a_namespace_of_its_own,
+    the_namespace_looks_like_the_host,
+    podmans_start_by_path,
+    rootlesskits_start_by_pid,
+    published_ports_keep_the_clients_address,
+    clients_of_the_loopback_come_from_the_namespace,
+    loopback_stays_loopback_where_it_shall,
+    ports_that_listen_are_followed,
+    ports_of_the_host_are_reached_inside,
+    addresses_that_stand_for_the_host,
+    names_are_forwarded,
+    a_busy_port_fails_the_start,
+    it_ends_with_its_namespace,
+    pesto_adds_twice_and_deletes_twice,
+    what_passes_is_recorded,
+    refusals_in_the_originals_words,
+    probes,
+];
+
+/// A pasta in the background, of one ship.
+struct Pasta<'h> {
+    host: &'h Host,
+    ship: Ship,
+    pid: i32,
+    folder: PathBuf,
+}
+
+impl<'h> Pasta<'h> {
+    /// Started with these words for a new ship, by process id; it is ready when this returns.
+    fn serve(host: &'h Host, words: &str) -> Outcome<Self> {
+        let ship = Ship::sail(host)?;
+        let pid = ship.pid();
+        Self::start(host, ship, &format!("{words} {pid}"))
+    }
+
+    fn start(host: &'h Host, ship: Ship, words: &str) -> Outcome<Self> {
+        let folder = host.home().join("pasta");
+        if !folder.exists() {
+            host.user(&format!("mkdir {}", folder.display()))?.ok()?;
+        }
+        let pid_file = folder.join("pid");
+        let ran = host.gangplank(&format!("pasta --quiet -P {} {words}", pid_file.display()))?;
+        ran.ok()?;
+        let pid = fs::read_to_string(&pid_file)?;
+        holds("a number and a newline", pid.ends_with('\n'))?;
+        Ok(Self {
+            host,
+            ship,
+            pid: pid.trim().parse()?,
+            folder,
+        })
+    }
+
+    fn run(&self, line: &str) -> Outcome<String> {
+        self.ship.run(self.host, line)
+    }
+
+    /// A program of `peer.py` inside, ready.
+    fn inside(&self, name: &str, peer: &str) -> Outcome<crate::process::Program> {
+        let program = self.host.user_start(name, &self.ship.enter(&self.host.peer(peer)))?;
+        program.says("ready")?;
+        Ok(program)
+    }
+
+    fn is_running(&self) -> Outcome<bool> {
+        Ok(fs::exists(format!("/proc/{}/ns/net", self.pid))?)
+    }
+
+    /// Ends it as its callers do, and waits until it has.
+    fn end(&self) -> Outcome {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), Signal::SIGTERM)?;
+        self.is_gone()
+    }
+
+    fn is_gone(&self) -> Outcome {
+        until(PATIENCE, "pasta has ended", || Ok(!self.is_running()?))
+    }
+}
+
+fn pasta(host: &Host, words: &str) -> Outcome<Ran> {
+    host.gangplank(&format!("pasta {words}"))
+}
+
+fn ask(host: &Host, address: &str, port: u16) -> Outcome<String> {
+    host.user(&host.peer(&format!("tcp-ask {address} {port} hello")))?.ok()
+}
+
+fn ten_lives_leave_nothing(host: &Host) -> Outcome {
+    let before = host.processes()?;
+    for _ in 0..10 {
+        let socket = host.home().join("pasta.sock");
+        let pasta = Pasta::serve(host, &format!("--config-net -c {} -t 18080", socket.display()))?;
+        holds("its socket is there", socket.exists())?;
+        pasta.end()?;
+        holds("its socket is gone", !socket.exists())?;
+        holds("its PID file is gone", !pasta.folder.join("pid").exists())?;
+        drop(pasta);
+        until(PATIENCE, "no process is left", || {
+            Ok(host.processes()?.is_subset(&before))
+        })?;
+        same(
+            "its port is free",
+            host.user(&host.peer("hold-tcp 0.0.0.0 18080"))?.ok()?.as_str(),
+            "bound",
+        )?;
+    }
+    Ok(())
+}
+
+fn a_command_in_a_namespace_of_its_own(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    pasta(host, "--config-net -- true")?.ok()?;
+    pasta(host, "--config-net sh -c 'exit 7'")?.code(7)?;
+    pasta(host, "--config-net --no-pidns sh -c 'kill -KILL $$'")?.code(137)?;
+    let said = pasta(
+        host,
+        "-q --config-net -- sh -c 'id -u; echo $$; readlink /proc/self/ns/user; ls /proc/1/exe'",
+    )?;
+    let said = said.ok()?;
+    let mut lines = said.lines();
+    same("root inside", lines.next(), Some("0"))?;
+    same("the first process", lines.next(), Some("1"))?;
+    pasta(host, "-q -- /nonexistent")?
+        .code(1)?
+        .one_line(&["Failed to start command or shell: No such file or directory"])?;
+    let echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let line = format!(
+        "-q --config-net -- {}",
+        host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello"))
+    );
+    same("out", pasta(host, &line)?.ok()?.as_str(), "answer hello")?;
+    echo.says(&format!("peer {HOST} "))
+}
+
+fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(host, "--config-net -t none -u none -T none -U none")?;
+    let address = pasta.run("ip address show dev up0")?;
+    contains("address", &address, &format!("inet {HOST}/24"))?;
+    contains("MTU", &address, "mtu 65520")?;
+    let routes = pasta.run("ip route")?;
+    contains("default route", &routes, &format!("default via {OUTSIDE} dev up0"))?;
+    contains("another", &routes, "203.0.113.0/25 via 198.51.100.254 dev up0")?;
+    holds("an unreachable route is nobody's", !routes.contains("203.0.113.128"))?;
+    if host.needs_ipv6().is_ok() {
+        contains("IPv6", &address, &format!("inet6 {HOST6}/64 scope global nodad"))?;
+        contains("IPv6", &pasta.run("ip -6 route")?, "default via 2001:db8:51::2 dev up0")?;
+    }
+    let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let out = |line: &str| pasta.run(&host.peer(line));
+    same(
+        "out",
+        out(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello"))?.as_str(),
+        "answer hello",
+    )?;
+    // On the host's own link, for whose machines we answer.
+    let _near = host.outside_server("near", &format!("udp-echo {CLIENT} 7001"))?;
+    contains(
+        "near",
+        &out(&format!("udp-ask {HOST} 0 {CLIENT} 7001"))?,
+        "udp 1400 right",
+    )
+}
+
+/// A bind mount of a namespace's file, ports in podman's words, everything else closed, the last option behind the path.
+fn podmans_start_by_path(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let path = host.folder().join("netns");
+    fs::write(&path, "")?;
+    host.root(&format!("mount --bind /proc/{}/ns/net {}", ship.pid(), path.display()))?
+        .ok()?;
+    let words = format!(
+        "--config-net -t 127.0.0.1/18080-18080:80-80 --dns-forward 169.254.1.1 -u none -T none -U none --no-map-gw --quiet \
+         --netns {} --map-guest-addr 169.254.1.2",
+        path.display()
+    );
+    let pasta = Pasta::start(host, ship, &words)?;
+    let server = pasta.inside("server", &format!("tcp-echo {HOST} 80"))?;
+    same("in", ask(host, "127.0.0.1", 18080)?.as_str(), "answer hello")?;
+    server.says(&format!("peer {HOST} "))?;
+    host.root(&format!("umount -l {}", path.display()))?.ok()?;
+    fs::remove_file(&path)?;
+    pasta.is_gone()?;
+    holds("the process lives", !pasta.run("true")?.contains("gone"))
+}
+
+fn rootlesskits_start_by_pid(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let words = format!(
+        "--stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 --gateway=10.0.2.2 \
+         --dns-forward=10.0.2.3 --no-map-gw --ipv4-only --tcp-ports=none --udp-ports=none --host-lo-to-ns-lo {}",
+        ship.pid()
+    );
+    let pasta = Pasta::start(host, ship, &words)?;
+    contains(
+        "address",
+        &pasta.run("ip -4 address show dev tap0")?,
+        "inet 10.0.2.100/24",
+    )?;
+    contains("route", &pasta.run("ip route")?, "default via 10.0.2.2 dev tap0")?;
+    let _resolver = host.host_server("resolver", "dns-server 127.0.0.53")?;
+    let dig = pasta.run("dig +short +tries=1 @10.0.2.3 www.example.test")?;
+    same("names", dig.as_str(), "192.0.2.7")?;
+    let echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let said = pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello")))?;
+    same("out", said.as_str(), "answer hello")?;
+    echo.says(&format!("peer {HOST} "))
+}
+
+fn published_ports_keep_the_clients_address(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(
+        host,
+        "--config-net -t 18080:80,18081-18082:81-82 -u 18090:90 -T none -U none",
+    )?;
+    let server = pasta.inside("server", "tcp-echo 0.0.0.0 80")?;
+    let client = |line: &str| host.outside(&host.peer(line))?.ok();
+    same(
+        "in",
+        client(&format!("tcp-ask {HOST} 18080 hello"))?.as_str(),
+        "answer hello",
+    )?;
+    server.says(&format!("peer {OUTSIDE} "))?;
+    let second = pasta.inside("second", "tcp-echo 0.0.0.0 82")?;
+    same(
+        "a range",
+        client(&format!("tcp-ask {HOST} 18082 hello"))?.as_str(),
+        "answer hello",
+    )?;
+    second.says(&format!("peer {OUTSIDE} "))?;
+    let datagrams = pasta.inside("datagrams", "udp-echo 0.0.0.0 90")?;
+    contains(
+        "udp",
+        &client(&format!("udp-ask {CLIENT} 0 {HOST} 18090"))?,
+        "udp 1400 right",
+    )?;
+    datagrams.says(&format!("from {CLIENT} "))?;
+    // Of the host, but not of its loopback: an address that the namespace has, too, so another stands for it.
+    same("from the host", ask(host, HOST, 18080)?.as_str(), "answer hello")
+}
+
+/// As if a program inside had called, whatever stands for the host: podman maps nothing.
+fn clients_of_the_loopback_come_from_the_namespace(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(
+        host,
+        "--config-net --no-map-gw -t 18080:80,18081:81 -u 18090:90 -T none -U none",
+    )?;
+    let server = pasta.inside("server", "tcp-echo 0.0.0.0 80")?;
+    same("in", ask(host, "127.0.0.1", 18080)?.as_str(), "answer hello")?;
+    server.says(&format!("peer {HOST} "))?;
+    if host.needs_ipv6().is_ok() {
+        // Nobody listens by IPv6 inside; the client asks for localhost by it first.
+        same("by the other family", ask(host, "::1", 18080)?.as_str(), "answer hello")?;
+    }
+    let _datagrams = pasta.inside("datagrams", "udp-echo 0.0.0.0 90")?;
+    let said = host.user(&host.peer("udp-ask 127.0.0.1 0 127.0.0.1 18090"))?.ok()?;
+    contains("udp", &said, "udp 1400 right")?;
+    let _hidden = pasta.inside("hidden", "tcp-echo 127.0.0.1 81")?;
+    let said = host.user(&host.peer("tcp-ask 127.0.0.1 18081 hello"))?.code(1)?;
+    contains(
+        "what listens on the loopback inside is not open",
+        &said.stdout,
+        "failed ECONN",
+    )
+}
+
+fn loopback_stays_loopback_where_it_shall(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(
+        host,
+        "--config-net --host-lo-to-ns-lo -t 18080:80 -u 18090:90 -T none -U none",
+    )?;
+    let server = pasta.inside("server", "tcp-echo 127.0.0.1 80")?;
+    same("in", ask(host, "127.0.0.1", 18080)?.as_str(), "answer hello")?;
+    server.says("peer 127.0.0.1 ")?;
+    let datagrams = pasta.inside("datagrams", "udp-echo 127.0.0.1 90")?;
+    let said = host.user(&host.peer("udp-ask 127.0.0.1 0 127.0.0.1 18090"))?.ok()?;
+    contains("udp", &said, "udp 1400 right")?;
+    datagrams.says("from 127.0.0.1 ")
+}
+
+/// What begins to listen inside is bound outside, and let go of when it ends.
+fn ports_that_listen_are_followed(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(host, "--config-net -T none -U none")?;
+    let free = || Ok(host.user(&host.peer("hold-tcp 0.0.0.0 7000"))?.ok()? == "bound");
+    holds("not yet", free()?)?;
+    let server = pasta.inside("server", "tcp-echo 0.0.0.0 7000")?;
+    until(PATIENCE, "it is bound", || {
+        let said = host.outside(&host.peer(&format!("tcp-ask {HOST} 7000 hello")))?;
+        Ok(said.stdout.trim() == "answer hello")
+    })?;
+    server.says(&format!("peer {OUTSIDE} "))?;
+    drop(server);
+    until(PATIENCE, "it is free again", free)?;
+    let _datagrams = pasta.inside("datagrams", "udp-echo 0.0.0.0 7001")?;
+    until(PATIENCE, "UDP, too", || {
+        let said = host.outside(&host.peer(&format!("udp-ask {CLIENT} 0 {HOST} 7001")))?;
+        Ok(said.stdout.contains("udp 1400 right"))
+    })
+}
+
+fn ports_of_the_host_are_reached_inside(host: &Host) -> Outcome {
+    let server = host.host_server("server", "tcp-echo 127.0.0.1 7000")?;
+    let _datagrams = host.host_server("datagrams", "udp-echo 127.0.0.1 7001")?;
+    let pasta = Pasta::serve(host, "--config-net -t none -u none -T 17000:7000 -U 7001")?;
+    let inside = |line: &str| pasta.run(&host.peer(line));
+    same("TCP", inside("tcp-ask 127.0.0.1 17000 hello")?.as_str(), "answer hello")?;
+    server.says("peer 127.0.0.1 ")?;
+    contains("UDP", &inside("udp-ask 127.0.0.1 0 127.0.0.1 7001")?, "udp 1400 right")?;
+    drop(pasta);
+    let pasta = Pasta::serve(host, "--config-net -t none -u none -U none")?;
+    until(PATIENCE, "what listens is followed", || {
+        let said = host.user(&pasta.ship.enter(&host.peer("tcp-ask 127.0.0.1 7000 hello")))?;
+        Ok(said.stdout.trim() == "answer hello")
+    })
+}
+
+fn addresses_that_stand_for_the_host(host: &Host) -> Outcome {
+    let loopback = host.host_server("loopback", "tcp-echo 127.0.0.1 7000")?;
+    let own = host.host_server("own", &format!("tcp-echo {HOST} 7001"))?;
+    let none = "-t none -u none -T none -U none";
+    let pasta = Pasta::serve(host, &format!("--config-net {none} --map-guest-addr 169.254.1.2"))?;
+    let said = |pasta: &Pasta<'_>, address: &str, port: u16| {
+        let line = pasta.ship.enter(&host.peer(&format!("tcp-ask {address} {port} hello")));
+        Ok::<_, crate::verdict::Trouble>(host.user(&line)?.stdout.trim().to_owned())
+    };
+    same("the router's", said(&pasta, OUTSIDE, 7000)?.as_str(), "answer hello")?;
+    loopback.says("peer 127.0.0.1 ")?;
+    same(
+        "the host's own",
+        said(&pasta, "169.254.1.2", 7001)?.as_str(),
+        "answer hello",
+    )?;
+    own.says(&format!("peer {HOST} "))?;
+    drop(pasta);
+    let pasta = Pasta::serve(host, &format!("--config-net {none} --no-map-gw"))?;
+    same("no more", said(&pasta, OUTSIDE, 7000)?.as_str(), "failed ECONNREFUSED")?;
+    drop(pasta);
+    let mapped = format!("--config-net {none} --map-host-loopback 169.254.1.3");
+    let pasta = Pasta::serve(host, &mapped)?;
+    same("another", said(&pasta, "169.254.1.3", 7000)?.as_str(), "answer hello")
+}
+
+/// Both ways, and by the resolver that resolv.conf names now.
+fn names_are_forwarded(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(
+        host,
+        "--config-net -t none -u none -T none -U none --dns-forward 169.254.1.1",
+    )?;
+    let dig = |way: &str| {
+        let line = format!("dig +short +tries=1 +time=2 {way} @169.254.1.1 www.example.test");
+        Ok::<_, crate::verdict::Trouble>(host.user(&pasta.ship.enter(&line))?.stdout.trim().to_owned())
+    };
+    let first = host.host_server("first", "dns-server 127.0.0.53")?;
+    for way in ["+notcp", "+tcp"] {
+        same(way, dig(way)?.as_str(), "192.0.2.7")?;
+    }
+    drop(first);
+    let second = host.host_server("second", "dns-server 127.0.0.54")?;
+    fs::write(host.folder().join("resolv.conf"), "nameserver 127.0.0.54\n")?;
+    until(PATIENCE, "the other resolver is asked", || {
+        Ok(dig("+notcp")? == "192.0.2.7")
+    })?;
+    second.says("www.example.test 1")
+}
+
+fn a_busy_port_fails_the_start(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let _busy = host.host_server("busy", "tcp-echo 127.0.0.1 18099")?;
+    let words = format!("--config-net -q -t 18098 -t 127.0.0.1/18099-18099:80-80 {}", ship.pid());
+    let ran = pasta(host, &words)?.code(1)?;
+    same(
+        "why",
+        ran.stderr.as_str(),
+        "Listen failed for HOST TCP port 127.0.0.1/18099: Address already in use\nCouldn't listen on requested ports\n",
+    )?;
+    same(
+        "nothing is held",
+        host.user(&host.peer("hold-tcp 0.0.0.0 18098"))?.ok()?.as_str(),
+        "bound",
+    )?;
+    until(PATIENCE, "nor an interface", || {
+        Ok(!ship.run(host, "ip link")?.contains("up0"))
+    })?;
+    // What is content with less is not refused.
+    let pasta = Pasta::start(
+        host,
+        ship,
+        "--config-net -t ~1-18090 -u none -T none -U none --netns /dev/null",
+    );
+    holds("a device is no namespace", pasta.is_err())
+}
+
+fn it_ends_with_its_namespace(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(host, "--config-net -t 18080")?;
+    let Pasta { ship, pid, .. } = pasta;
+    drop(ship);
+    until(PATIENCE, "pasta has ended", || {
+        Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
+    })?;
+    same(
+        "its port is free",
+        host.user(&host.peer("hold-tcp 0.0.0.0 18080"))?.ok()?.as_str(),
+        "bound",
+    )?;
+    let mut foreground = {
+        let ship = Ship::sail(host)?;
+        let program = host.gangplank_start("foreground", &format!("pasta -f --config-net {}", ship.pid()))?;
+        program.says("Outbound forwarding rules")?;
+        program.signal(Signal::SIGTERM)?;
+        program
+    };
+    same("SIGTERM is a good end", foreground.ends(Duration::from_secs(10))?, 0)
+}
+
+fn pesto_adds_twice_and_deletes_twice(host: &Host) -> Outcome {
+    let socket = host.home().join("pasta.sock");
+    let socket = socket.display();
+    let pasta = Pasta::serve(
+        host,
+        &format!("--config-net -c {socket} -t none -u none -T none -U none"),
+    )?;
+    let _server = pasta.inside("server", "tcp-echo 0.0.0.0 18081")?;
+    let pesto = |words: &str| host.gangplank(&format!("pesto {words} {socket}"));
+    for _ in 0..2 {
+        same("silent", pesto("--add -t 0.0.0.0/18081")?.ok()?.as_str(), "")?;
+        same("in", ask(host, HOST, 18081)?.as_str(), "answer hello")?;
+    }
+    same(
+        "listed",
+        pesto("")?.ok()?,
+        format!("passt/pasta configuration ({socket})\n  HOST\n    TCP [0.0.0.0]:18081  =>  18081 \n  SPLICE"),
+    )?;
+    for _ in 0..2 {
+        pesto("--delete -t 0.0.0.0/18081")?.ok()?;
+        same(
+            "free",
+            host.user(&host.peer("hold-tcp 0.0.0.0 18081"))?.ok()?.as_str(),
+            "bound",
+        )?;
+    }
+    let _busy = host.host_server("busy", "tcp-echo 127.0.0.1 18099")?;
+    pesto("-t 18081")?.ok()?;
+    let refused = pesto("-A -t 18082 -t 127.0.0.1/18099")?.code(1)?;
+    contains(
+        "why",
+        &refused.stderr,
+        "Listen failed for HOST TCP port 127.0.0.1/18099",
+    )?;
+    same("as before", ask(host, HOST, 18081)?.as_str(), "answer hello")?;
+    let listed = pesto("-s -C HOST")?.ok()?;
+    contains("before", &listed, "Previous configuration")?;
+    contains("after", &listed, "Updated configuration")?;
+    pasta.end()?;
+    pesto("")?
+        .code(1)?
+        .one_line(&["Failed to connect to ", "No such file or directory"])
+}
+
+fn what_passes_is_recorded(host: &Host) -> Outcome {
+    let record = host.home().join("record");
+    let pasta = Pasta::serve(host, &format!("--config-net -p {} -t none -u none", record.display()))?;
+    let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello-on-the-wire")))?;
+    pasta.end()?;
+    let bytes = fs::read(&record)?;
+    holds("pcap", bytes.starts_with(&0xa1b2_c3d4_u32.to_ne_bytes()))?;
+    let said = bytes
+        .windows(17)
+        .filter(|window| *window == b"hello-on-the-wire")
+        .count();
+    holds(format!("there and back: {said}"), said >= 2)
+}
+
+fn refusals_in_the_originals_words(host: &Host) -> Outcome {
+    for (words, said) in [
+        ("-m abc -- true", "Invalid MTU: abc"),
+        ("-t 99999 -- true", "Invalid port specifier '99999'"),
+        (
+            "--netns /nonexistent",
+            "Couldn't open network namespace /nonexistent: No such file or directory",
+        ),
+        (
+            "--netns nosuch",
+            "Couldn't open network namespace /run/netns/nosuch: No such file or directory",
+        ),
+        (
+            "--netns /etc/passwd",
+            "Couldn't switch to pasta namespaces: Invalid argument",
+        ),
+        (
+            "99999999",
+            "Couldn't open user namespace /proc/99999999/ns/user: No such file or directory",
+        ),
+        ("-i nosuch -- true", "Invalid interface name nosuch: No such device"),
+        (
+            "-P /nonexistent/x -q -- true",
+            "Couldn't open PID file /nonexistent/x: No such file or directory",
+        ),
+        (
+            "-c /nonexistent/x -q -- true",
+            "Failed to bind UNIX domain socket: No such file or directory",
+        ),
+    ] {
+        pasta(host, words)?.code(1)?.one_line(&[said])?;
+    }
+    let unknown = pasta(host, "--bogus --version")?.code(1)?;
+    contains("getopt's words", &unknown.stderr, ": unrecognized option '--bogus'")
+}
+
+/// What callers ask first, by the name that they call.
+fn probes(host: &Host) -> Outcome {
+    let link = host.home().join("pasta");
+    symlink(host.binary(), &link)?;
+    let probe = |words: &str| host.user(&format!("{} {words}", link.display()))?.ok();
+    contains("version", &probe("--version")?, "pasta 0.0~git2026")?;
+    contains("options come first", &probe("--host-lo-to-ns-lo --version")?, "pasta ")?;
+    contains("help", &probe("--help")?, "--map-guest-addr")?;
+    let link = host.home().join("pesto");
+    symlink(host.binary(), &link)?;
+    let said = host.user(&format!("{} --version", link.display()))?.ok()?;
+    contains("pesto", &said, "pesto ")
+}
