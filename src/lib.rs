@@ -11,10 +11,10 @@
 //! | layer | module | what lives there |
 //! | --- | --- | --- |
 //! | shell | [`cli`] | commands and what they print |
-//! | shell | [`compat`] | other programs' command lines, slirp4netns; and the engine that they share |
+//! | shell | [`compat`] | other programs' command lines, slirp4netns; the engine that they share, and their confinement |
 //! | shell | [`container`] | a command in namespaces of its own: init, monitor, `exec` |
 //! | shell | [`helper`] | the supervisor of one network, and the driver of its data plane: a worker for each core |
-//! | shell | [`api`] | typed requests between commands and helper |
+//! | shell | [`api`] | typed requests between commands and helper, and its stream of events |
 //! | shell | [`netns`] | namespaces, rtnetlink, the agent that owns the bridge |
 //! | shell | [`host`] | the host's sockets, listeners and resolvers |
 //! | shell | [`uplink`] | the descriptor over which frames pass between bridge and stack; cables |
@@ -46,7 +46,10 @@
 //! joins it, makes a TAP there and hands its descriptor over, and a [cable](uplink::cable) carries frames between it and
 //! a TAP on the bridge.
 //!
-//! All of them are this one binary; `main.rs` tells them apart by their first argument.
+//! A [personality](compat) has neither network nor agent: one process serves one namespace over one TAP in it, with the
+//! same data plane.
+//!
+//! All of them are this one binary; `main.rs` tells them apart by their name or first argument.
 //!
 //! # One packet's journey
 //!
@@ -64,6 +67,9 @@
 //! The answer comes as readiness of the host socket: `read` *fills* the flow's ring, and `poll_transmit` makes superframes of
 //! it, each a multiple of the container's segment size and below 64 KB with its Ethernet header (one byte more, and the
 //! kernel cuts it in software). The kernel cuts nothing until it must: the container's own stack takes the superframe whole.
+//!
+//! What one container says to another the kernel's bridge carries, after a look at whose addresses it bears
+//! (`netns::agent::ingress`); while containers are kept apart, the stack passes on what a link allows ([`stack::Links`]).
 //!
 //! There may be several workers, each a thread with a queue of the uplink, an engine and flows of its own: a flow stays
 //! where its first packet came, and so do its frames ([`helper::driver`], [`stack::Directory`]).

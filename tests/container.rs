@@ -506,6 +506,7 @@ impl Host {
             agent_pid: i32::try_from(self.agent.0.id()).unwrap(),
             hosts: HOSTS.to_owned(),
             resolv_conf: RESOLV_CONF.to_owned(),
+            variables: vec!["DB_NAME=/web/db".to_owned(), "OVER=link".to_owned()],
             log: self.log(),
             hidden: self.hidden(),
         };

@@ -80,6 +80,10 @@ fn containers_reach_each_other_unless_icc_is_off() {
             agent.attach(&a.netns(), &interface(2), false).unwrap();
             agent.attach(&b.netns(), &interface(3), false).unwrap();
             assert_eq!(a.reaches(&mut b, "172.31.0.3"), icc, "icc={icc}");
+            agent.set_icc(!icc).unwrap();
+            // Else the kernel goes on asking for the neighbour that did not answer, once a second.
+            a.run("ip neigh flush dev eth0");
+            assert_eq!(a.reaches(&mut b, "172.31.0.3"), !icc, "icc={icc} at first");
         }
     });
 }
@@ -93,7 +97,7 @@ fn ipv6_is_there_at_once_and_changes_for_nobody() {
         near.run("sysctl -w net.ipv6.conf.default.disable_ipv6=1");
         agent.attach(&near.netns(), &interface6(2), false).unwrap();
         let mut far = Container::sibling();
-        let end = agent.cable().unwrap();
+        let end = agent.cable(&interface6(3)).unwrap();
         let tap = join::make_interface(exe(), &far.netns(), &interface6(3), OffloadBits::ALL).unwrap();
         let _cable = Cable::start(end.fd, tap, |_| {}).unwrap();
         for (container, address) in [(&mut near, "fd00:9::2/64"), (&mut far, "fd00:9::3/64")] {
@@ -218,7 +222,7 @@ fn cables_join_siblings() {
         let (ended, ends) = mpsc::channel();
         let mut cables = Vec::new();
         for (container, host) in [(&a, 2), (&b, 3)] {
-            let end = agent.cable().unwrap();
+            let end = agent.cable(&interface(host)).unwrap();
             let tap = join::make_interface(exe(), &container.netns(), &interface(host), uplink.offload).unwrap();
             let ended = ended.clone();
             let cable = Cable::start(end.fd, tap, move |end| ended.send(end).unwrap()).unwrap();
@@ -256,7 +260,7 @@ fn a_dropped_cable_is_gone() {
     unprivileged("a_dropped_cable_is_gone", || {
         let (agent, uplink) = network(true);
         let mut container = Container::sibling();
-        let end = agent.cable().unwrap();
+        let end = agent.cable(&interface(2)).unwrap();
         let tap = join::make_interface(exe(), &container.netns(), &interface(2), uplink.offload).unwrap();
         let (ended, ends) = mpsc::channel();
         drop(Cable::start(end.fd, tap, move |end| ended.send(end).unwrap()).unwrap());
@@ -525,7 +529,7 @@ fn without_the_device_the_uplink_is_a_packet_socket() {
         let mut container = Container::descendant(&agent);
         agent.attach(&container.netns(), &interface(2), false).unwrap();
         container.expect_interface();
-        let line = agent.cable().unwrap_err().to_string();
+        let line = agent.cable(&interface(2)).unwrap_err().to_string();
         assert!(line.contains("two TAPs: /dev/net/tun: no such file"), "{line}");
         assert_eq!(
             agent.bridge().unwrap().interfaces.len(),
@@ -560,13 +564,13 @@ fn root_of_a_namespace_can_do_it_too() {
         agent.attach(&inside.netns(), &interface(2), true).unwrap();
         inside.expect_interface();
         let mut beside = Container::sibling();
-        let end = agent.cable().unwrap();
+        let end = agent.cable(&interface(3)).unwrap();
         let tap = join::make_interface(exe(), &beside.netns(), &interface(3), uplink.offload).unwrap();
         let _cable = Cable::start(end.fd, tap, |_| {}).unwrap();
         assert!(beside.reaches(&mut inside, "172.31.0.2"));
         let mut same = Container::of_root();
         assert_eq!(same.netns().kinship(agent.userns()).unwrap(), Kinship::Sibling);
-        let end = agent.cable().unwrap();
+        let end = agent.cable(&interface(4)).unwrap();
         let tap = join::make_interface(exe(), &same.netns(), &interface(4), uplink.offload).unwrap();
         let _cable = Cable::start(end.fd, tap, |_| {}).unwrap();
         assert!(same.reaches(&mut inside, "172.31.0.2"));
@@ -727,6 +731,7 @@ fn interface(host: u8) -> InterfaceSpec {
         mac: [2, 0x42, 172, 31, 0, host],
         addresses: vec![format!("172.31.0.{host}/16").parse().unwrap()],
         gateways: vec!["172.31.0.1".parse().unwrap()],
+        asks_for_ipv6: false,
         mtu: 1500,
     }
 }

@@ -1,4 +1,4 @@
-//! The commands' side of the API: one request a connection, blocking.
+//! The commands' side of the API: one request a connection, blocking; [`Client::events`] alone goes on.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
+use super::event_stream::EventStream;
+use super::events::EventQuery;
 use super::inspect::Inspect;
 use super::types::{
-    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, PortMapping, PortSpecs, Problem,
-    StartContainer, Stop,
+    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, NetworkUpdate, PortMapping, PortSpecs,
+    Problem, StartContainer, Stop,
 };
 
 /// A helper, by its socket.
@@ -39,7 +41,7 @@ pub enum ClientError {
         source: io::Error,
     },
     /// It went away in the middle of its answer.
-    #[error("the network's helper went away before it answered: {0}")]
+    #[error("the network's helper went away in the middle of its answer: {0}")]
     Broken(hyper::Error),
     /// The helper said no.
     #[error("{message}")]
@@ -72,6 +74,11 @@ impl Client {
     /// Makes a network that was started in passing stay until `down`.
     pub fn keep(&self) -> Result<(), ClientError> {
         self.post("/network/keep", &())
+    }
+
+    /// Changes the network while it runs.
+    pub fn update(&self, update: NetworkUpdate) -> Result<(), ClientError> {
+        self.post("/network/update", &update)
     }
 
     /// Ends the network.
@@ -109,6 +116,11 @@ impl Client {
         self.get(&format!("/containers/{}", escape(name)))
     }
 
+    /// The variables that a command in a container is given besides ours, `K=V` each.
+    pub fn environment(&self, name: &str) -> Result<Vec<String>, ClientError> {
+        self.get(&format!("/containers/{}/environment", escape(name)))
+    }
+
     /// Ends a container's command.
     pub fn stop(&self, name: &str, stop: Stop) -> Result<(), ClientError> {
         self.post(&format!("/containers/{}/stop", escape(name)), &stop)
@@ -144,12 +156,35 @@ impl Client {
         self.post(&format!("/containers/{}/unpublish", escape(name)), specs)
     }
 
+    /// What happens from now on, or has happened since; connects at once and then lasts.
+    pub fn events(self, query: EventQuery) -> Result<EventStream, ClientError> {
+        let moments = [("since", query.since), ("until", query.until)];
+        let said = moments
+            .iter()
+            .filter_map(|(name, nanos)| Some(format!("{name}={}", (*nanos)?)));
+        let path = format!("/events?{}", said.collect::<Vec<_>>().join("&"));
+        let request = request(Method::GET, &path, Bytes::new())?;
+        let body = self.runtime.block_on(async {
+            let (mut sender, connection) = self.connect().await?;
+            // Ends with the body.
+            tokio::spawn(connection);
+            let response = sender.send_request(request).await.map_err(ClientError::Broken)?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response.into_body());
+            }
+            let body = response.into_body().collect().await.map_err(ClientError::Broken)?;
+            Err(refused(status, &body.to_bytes()))
+        })?;
+        Ok(EventStream::new(self.runtime, body))
+    }
+
     fn get<Answer: DeserializeOwned>(&self, path: &str) -> Result<Answer, ClientError> {
         self.request(Method::GET, path, Bytes::new())
     }
 
     fn post<Answer: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
-        let body = serde_json::to_vec(body).map_err(|error| ClientError::Strange(error.to_string()))?;
+        let body = serde_json::to_vec(body).map_err(strange)?;
         self.request(Method::POST, path, body.into())
     }
 
@@ -159,34 +194,16 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, ClientError> {
-        let strange = |error: &dyn std::fmt::Display| ClientError::Strange(error.to_string());
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "gangplank")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| strange(&error))?;
+        let request = request(method, path, body)?;
         let (status, body) = self.runtime.block_on(self.exchange(request))?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| strange(&error));
+            return serde_json::from_slice(&body).map_err(strange);
         }
-        let message = match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => problem.message,
-            Err(_) => String::from_utf8_lossy(&body).into_owned(),
-        };
-        Err(ClientError::Refused {
-            status: status.as_u16(),
-            message,
-        })
+        Err(refused(status, &body))
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|source| self.unreachable(source))?;
-        let broken = ClientError::Broken;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (mut sender, connection) = self.connect().await?;
         let talk = async move {
             let response = sender.send_request(request).await?;
             let status = response.status();
@@ -194,7 +211,16 @@ impl Client {
         };
         // With the answer the sender goes, and with the sender the connection; an error there is an error of `talk` too.
         let (outcome, _) = tokio::join!(talk, connection);
-        outcome.map_err(broken)
+        outcome.map_err(ClientError::Broken)
+    }
+
+    async fn connect(&self) -> Result<(Sender, Connection), ClientError> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|source| self.unreachable(source))?;
+        http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(ClientError::Broken)
     }
 
     fn unreachable(&self, source: io::Error) -> ClientError {
@@ -213,6 +239,35 @@ impl ClientError {
             Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE.as_u16(),
             Self::Strange(_) => false,
         }
+    }
+}
+
+/// Both halves of a connection: what requests are given to, and what carries them.
+type Sender = http1::SendRequest<Full<Bytes>>;
+type Connection = http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
+
+fn request(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "gangplank")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body))
+        .map_err(strange)
+}
+
+fn strange(error: impl std::fmt::Display) -> ClientError {
+    ClientError::Strange(error.to_string())
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
+    let message = match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => problem.message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    ClientError::Refused {
+        status: status.as_u16(),
+        message,
     }
 }
 

@@ -17,8 +17,12 @@ use super::types::{PortMapping, State, Status};
 pub struct Inspect {
     /// 64 hex digits.
     pub id: String,
-    /// When it was created (RFC 3339).
+    /// When it was created (RFC 3339, nanoseconds).
     pub created: String,
+    /// The first word of its command, empty for an attached namespace.
+    pub path: String,
+    /// The other words.
+    pub args: Vec<String>,
     /// Its name with a slash before it, as Docker has it; [`Inspect::name_of`] puts it there.
     pub name: String,
     /// How it is.
@@ -41,6 +45,12 @@ pub struct InspectState {
     pub status: String,
     /// Whether it runs.
     pub running: bool,
+    /// Nothing is ever paused here; templates ask.
+    pub paused: bool,
+    /// Nor is anything restarted.
+    pub restarting: bool,
+    /// Nor half removed.
+    pub dead: bool,
     /// Process id of its command, 0 when it has none.
     pub pid: i32,
     /// Exit code of its command, 0 while it runs.
@@ -75,6 +85,8 @@ pub struct Exposed {}
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HostConfig {
+    /// Name of the network.
+    pub network_mode: String,
     /// `/target:/container/alias` each; `null` without links.
     pub links: Option<Vec<String>>,
     /// What was asked for with `-p`: an empty port is one that is chosen.
@@ -105,13 +117,34 @@ pub struct NetworkSettings {
     pub bridge: String,
     /// A path by which its network namespace can be opened while it runs.
     pub sandbox_key: String,
+    /// Frames that it sent with an address of somebody else's, and that went nowhere; ours, not Docker's.
+    pub spoofed_frames: u64,
     /// What is bound for each port; `null`: only exposed.
     pub ports: Ports,
+    /// `null`: what [`Self::ports`] was called before Docker 0.6.5; it was still there in 1.0.
+    pub port_mapping: Option<Ports>,
     /// Address, gateway and the rest, as in [`Self::networks`].
     #[serde(flatten)]
     pub endpoint: Endpoint,
     /// By name of the network.
-    pub networks: BTreeMap<String, Endpoint>,
+    pub networks: BTreeMap<String, NetworkEndpoint>,
+}
+
+/// One of `.NetworkSettings.Networks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkEndpoint {
+    /// What others on the network can call it.
+    pub aliases: Vec<String>,
+    /// What identifies the network: here its name does.
+    #[serde(rename = "NetworkID")]
+    pub network_id: String,
+    /// Address, gateway and the rest.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// The same as [`Self::aliases`], as it is called today.
+    #[serde(rename = "DNSNames")]
+    pub dns_names: Vec<String>,
 }
 
 /// What is bound for each port of a container.
@@ -154,6 +187,9 @@ impl From<&State> for InspectState {
         Self {
             status: state.status.word().to_owned(),
             running: state.status == Status::Running,
+            paused: false,
+            restarting: false,
+            dead: false,
             pid: state.pid,
             exit_code: state.exit_code,
             started_at: timestamp::rfc3339(state.started_at),
@@ -221,7 +257,14 @@ mod tests {
                     mapping(80, "tcp", Some(("0.0.0.0", 8080))),
                     mapping(443, "tcp", None),
                 ]),
-                networks: [("gp0".to_owned(), endpoint.clone())].into(),
+                networks: [(
+                    "gp0".to_owned(),
+                    NetworkEndpoint {
+                        endpoint: endpoint.clone(),
+                        ..NetworkEndpoint::default()
+                    },
+                )]
+                .into(),
                 endpoint,
                 ..NetworkSettings::default()
             },
@@ -257,6 +300,13 @@ mod tests {
             "/NetworkSettings/SandboxKey",
             "/NetworkSettings/Networks/gp0/IPAddress",
             "/NetworkSettings/Networks/gp0/IPv6Gateway",
+            "/NetworkSettings/Networks/gp0/Aliases",
+            "/NetworkSettings/Networks/gp0/DNSNames",
+            "/NetworkSettings/Networks/gp0/NetworkID",
+            "/NetworkSettings/PortMapping",
+            "/HostConfig/NetworkMode",
+            "/Path",
+            "/Args",
         ] {
             assert!(document.pointer(path).is_some(), "{path} in {document}");
         }

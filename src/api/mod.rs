@@ -4,6 +4,8 @@
 //! [`types::Problem`] with one line that says what to do.
 
 pub mod client;
+pub mod event_stream;
+pub mod events;
 pub mod inspect;
 pub mod listener;
 pub mod timestamp;

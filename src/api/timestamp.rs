@@ -1,6 +1,6 @@
 //! Seconds since the epoch as text, in UTC.
 //!
-//! Times are inputs everywhere; here they only become readable. Called for `inspect` and `ps`.
+//! Times are inputs everywhere; here they only become readable. Called for `inspect`, `ps` and `events`.
 
 /// `2026-11-23T19:22:00Z` (RFC 3339); 0, which means never, as Go's zero time, like Docker.
 pub fn rfc3339(seconds: u64) -> String {
@@ -9,6 +9,12 @@ pub fn rfc3339(seconds: u64) -> String {
     }
     let (date, time) = date_and_time(seconds);
     format!("{date}T{time}Z")
+}
+
+/// `2026-11-23T19:22:00.000000007Z`: nanoseconds since the epoch, all nine digits, as `docker events` shows them.
+pub fn rfc3339_nanos(nanos: u64) -> String {
+    let (date, time) = date_and_time(nanos / NANOS);
+    format!("{date}T{time}.{:09}Z", nanos % NANOS)
 }
 
 /// `2026-11-23 19:22:00 +0000 UTC`, as `docker ps` shows `.CreatedAt`.
@@ -43,6 +49,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 const DAY: u64 = 24 * 60 * 60;
+const NANOS: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -64,5 +71,9 @@ mod tests {
         assert_eq!(rfc3339(0), "0001-01-01T00:00:00Z");
         assert_eq!(spelled(1_700_000_000), "2023-11-14 22:13:20 +0000 UTC");
         assert!(!rfc3339(u64::MAX).is_empty());
+        assert_eq!(
+            rfc3339_nanos(1_700_000_000_000_000_007),
+            "2023-11-14T22:13:20.000000007Z"
+        );
     }
 }

@@ -18,6 +18,10 @@ pub struct NetworkOptions {
     pub icc: bool,
     /// IP MTU of the containers' interfaces, in bytes.
     pub mtu: u16,
+    /// Where ports are published whose SPECs name no address; `None` and 0.0.0.0: at every address.
+    pub host_binding: Option<Ipv4Addr>,
+    /// Name of the bridge; `None`: the network's.
+    pub bridge: Option<String>,
     /// What of the host's loopback is reachable at the gateway's address.
     pub host_access: crate::policy::HostAccess,
     /// Resolvers instead of the host's.
@@ -39,6 +43,8 @@ impl Default for NetworkOptions {
             subnet6: crate::network::subnet6::Subnet6::default(),
             icc: true,
             mtu: 1500,
+            host_binding: None,
+            bridge: None,
             host_access: crate::policy::HostAccess::None,
             dns: Vec::new(),
             uplink: "auto".to_owned(),
@@ -91,6 +97,14 @@ pub struct Bridge {
     pub interfaces: Vec<String>,
 }
 
+/// What of a running network is to change; what is `None` stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkUpdate {
+    /// Whether containers reach each other.
+    pub icc: Option<bool>,
+}
+
 /// A container to be: names and addresses are reserved and host ports bound before the answer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -111,6 +125,10 @@ pub struct CreateContainer {
     pub publish_all: bool,
     /// `--expose`, as typed.
     pub expose: Vec<String>,
+    /// `--host-ip`, as typed.
+    pub host_ip: Option<String>,
+    /// `--link`, as typed.
+    pub link: Vec<String>,
     /// `--ip`.
     pub ip: Option<Ipv4Addr>,
     /// `--ip6`.
@@ -119,6 +137,8 @@ pub struct CreateContainer {
     pub mac: Option<String>,
     /// Name of the interface inside; `None`: `eth0`.
     pub ifname: Option<String>,
+    /// `--dhcp`: the interface is not configured, its namespace asks.
+    pub dhcp: bool,
     /// `--add-host NAME:IP`, as typed.
     pub add_host: Vec<String>,
     /// `--rm`.
@@ -148,6 +168,8 @@ pub struct Created {
     pub hosts: String,
     /// Its /etc/resolv.conf.
     pub resolv_conf: String,
+    /// Variables that tell of its links, `K=V` each; what was asked for with `-e` comes before them.
+    pub variables: Vec<String>,
     /// Where the output of a detached command goes.
     pub log: PathBuf,
     /// A directory that must not be seen inside: the helper's own.
@@ -181,6 +203,8 @@ pub struct ContainerSummary {
     pub name: String,
     /// The command, empty for an attached namespace.
     pub cmd: Vec<String>,
+    /// When it was created, in nanoseconds since the epoch: two of one second have an order.
+    pub created: u64,
     /// How it is.
     pub state: State,
     /// Its address, `None` once it has gone.

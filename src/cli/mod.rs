@@ -7,6 +7,8 @@ pub mod args;
 mod commands;
 pub mod demo;
 pub mod doctor;
+mod image;
+mod manual;
 pub mod output;
 mod session;
 pub mod template;

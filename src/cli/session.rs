@@ -10,6 +10,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::api::client::{Client, ClientError};
+use crate::api::event_stream::EventStream;
+use crate::api::events::EventQuery;
 use crate::api::types::NetworkOptions;
 use crate::helper::place::{Place, PlaceError, Root};
 use crate::helper::start::{Errand, Outcome};
@@ -86,10 +88,19 @@ impl Session {
         &self,
         request: impl FnOnce(&Client) -> Result<Answer, ClientError>,
     ) -> Result<Answer, SessionError> {
-        request(&self.client()?).map_err(|error| match error {
+        request(&self.client()?).map_err(|error| self.explain(error))
+    }
+
+    /// Listens to the running helper; an error when there is none.
+    pub(super) fn events(&self, query: EventQuery) -> Result<EventStream, SessionError> {
+        self.client()?.events(query).map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: ClientError) -> SessionError {
+        match error {
             ClientError::Unreachable { .. } => SessionError::NotRunning(self.network.clone()),
             ClientError::Broken(_) | ClientError::Refused { .. } | ClientError::Strange(_) => error.into(),
-        })
+        }
     }
 
     /// Asks the running helper about a container; without a helper there is no such container.

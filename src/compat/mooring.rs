@@ -16,14 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use smoltcp::wire::EthernetAddress;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
-use crate::helper::driver::{self, Apart, Command, Destination, DriverHandle, Event, Events};
+use crate::helper::driver::{self, Apart, Command, Destination, DriverHandle, Event, Events, Opening};
 use crate::host::listen::HostPort;
 use crate::host::outbound::Outbound;
 use crate::host::resolver::{Resolver, ResolverConfig, Source};
 use crate::network::zone::Zone;
-use crate::stack::{Config, PublishId, Senders, UplinkCapabilities};
+use crate::stack::{Config, Ledger, PublishId, Senders, UplinkCapabilities};
 use crate::sys::random;
 use crate::sys::tun::{Attached, OffloadBits};
 use crate::uplink::{self, Uplink, UplinkKind};
@@ -87,7 +87,8 @@ impl Mooring {
         });
         let (events, receiver) = Events::channel(resolver.clone());
         let queues = uplink::open(kind, vec![fd])?.into_iter().map(wrap).collect();
-        let driver = driver::spawn(&config, queues, outbound, random::seed, &events)?;
+        let ledger = Ledger::new(config.limits);
+        let driver = driver::spawn(&config, &ledger, queues, outbound, random::seed, &events)?;
         // The data plane's copy is the last one: its end is the end of the events.
         drop(events);
         let shared = Arc::new(Shared {
@@ -102,25 +103,27 @@ impl Mooring {
     /// Leads the clients of a bound host port to the container.
     pub fn publish(&self, port: HostPort, destination: Destination) -> PublishId {
         let id = self.shared.next_publish();
-        self.shared.driver().send(Command::Publish { id, port, destination });
+        let opening = Opening { id, port, destination };
+        self.shared.driver().send(Command::Publish(vec![opening]));
         id
     }
 
     /// The same, but for clients of the host's loopback, who are handed to `apart`.
     pub fn publish_apart(&self, port: HostPort, destination: Destination, apart: Apart) -> PublishId {
         let id = self.shared.next_publish();
+        let opening = Opening { id, port, destination };
         let driver = self.shared.driver();
         driver.send(Command::SetApart(id, apart));
-        driver.send(Command::Publish { id, port, destination });
+        driver.send(Command::Publish(vec![opening]));
         id
     }
 
     /// Gives a host port back; it can be bound again when this returns. Connections that it brought go on.
     pub async fn unpublish(&self, id: PublishId) {
-        let (done, closed) = oneshot::channel();
-        self.shared.driver().send(Command::Unpublish(id, done));
-        // An error means that the data plane has ended, and every port with it.
-        let _ = closed.await;
+        let (closing, mut closed) = mpsc::unbounded_channel();
+        self.shared.driver().send(Command::Unpublish(vec![id], closing));
+        // Nothing is ever sent; the last sender is dropped when it is closed, or with the data plane and every port.
+        while let Some(()) = closed.recv().await {}
     }
 
     /// Returns when the line is lost: the interface was deleted, or the data plane failed.
@@ -177,8 +180,8 @@ async fn hear(
                     }
                 });
             }
-            Event::Stream(stream) => match tokio::net::UnixStream::from_std(stream) {
-                Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(stream).await })),
+            Event::Stream { client, stream } => match tokio::net::UnixStream::from_std(stream) {
+                Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(client, stream).await })),
                 // The container can cause it as often as it likes.
                 Err(error) => tracing::debug!(%error, "a DNS connection was lost"),
             },

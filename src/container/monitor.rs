@@ -136,7 +136,8 @@ fn start(job: &Job, helper: &mut dyn Helper) -> Result<Running, RunError> {
         workdir: job.workdir.clone(),
         parent: getpid().as_raw(),
     };
-    let stage = Stage::start(&order, &created.hostname, &job.env, &job.command)?;
+    let env = [created.variables.as_slice(), &job.env].concat();
+    let stage = Stage::start(&order, &created.hostname, &env, &job.command)?;
     let pid = pid_of(&stage.child);
     let attached = helper.attach(pid.as_raw()).map_err(RunError::Attach);
     match attached.and_then(|()| Ok(inhabitants::user_namespace(pid.as_raw())?)) {

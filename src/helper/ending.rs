@@ -10,10 +10,12 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::runtime::Handle;
 
-use super::container::{Held, Link, RunningCommand};
+use super::container::{Held, Link, RunningCommand, listed};
 use super::failure::Failure;
 use super::lifecycle::find;
 use super::supervisor::{KILLED, State, Supervisor};
+use super::tell;
+use crate::api::events::Event;
 use crate::api::types::Status;
 use crate::netns::{Watch, inhabitants};
 use crate::uplink::cable::End;
@@ -28,7 +30,7 @@ impl Supervisor {
 
     /// Ends a command: SIGTERM, and after `patience` seconds SIGKILL.
     pub(super) async fn stop(&self, name: &str, patience: u64) -> Result<(), Failure> {
-        let (id, mut ended) = {
+        let (id, name, mut ended) = {
             let state = self.lock().await;
             let container = find(&state, name)?;
             if !container.is_ours() {
@@ -37,7 +39,11 @@ impl Supervisor {
                     container.name
                 )));
             }
-            (container.id.clone(), container.ended.subscribe())
+            (
+                container.id.clone(),
+                container.name.clone(),
+                container.ended.subscribe(),
+            )
         };
         for (signal, patience) in [
             (Signal::SIGTERM, Duration::from_secs(patience)),
@@ -52,10 +58,12 @@ impl Supervisor {
                 .await
                 .is_ok()
             {
+                self.tell(Event::container("stop", &id, &name));
                 return Ok(());
             }
         }
         self.release(&id, KILLED).await;
+        self.tell(Event::container("stop", &id, &name));
         Ok(())
     }
 
@@ -116,22 +124,38 @@ impl Supervisor {
                 return;
             }
             let held = container.end(code);
+            if held.link.is_some() && container.is_ours() {
+                let ran = container.state.finished_at.saturating_sub(container.state.started_at);
+                self.tell(
+                    tell::of("die", container)
+                        .with("exitCode", code)
+                        .with("execDuration", ran),
+                );
+            }
             self.tell_names(&state);
             held
         };
         let Held {
             link,
             lease,
+            loopback,
             published,
             stays,
         } = held;
-        let bindings = self.close_ports(published).await;
+        let ports: Vec<_> = listed(&published).collect();
+        let closed = self.close_ports(published).await;
+        let was_attached = link.is_some();
         if let Some(link) = link {
             self.unlink(link).await;
         }
         let mut state = self.lock().await;
-        for binding in bindings {
-            state.publications.remove(binding);
+        if let Some(container) = state.containers.get(id).filter(|_| was_attached) {
+            self.tell_ports("unpublish", container, &ports);
+            self.tell(tell::of("detach", container).with("network", &self.name));
+        }
+        state.books.forget(&closed);
+        if let Some(address) = loopback {
+            state.loopback.release(address);
         }
         if let Some(lease) = lease {
             state.pool.release(lease.address);
@@ -192,6 +216,9 @@ impl Supervisor {
         let Some(RunningCommand { process, .. }) = link.and_then(|link| link.command.as_ref()) else {
             return false;
         };
+        if let Some(container) = state.containers.get(id) {
+            self.tell(tell::of("kill", container).with("signal", signal as i32));
+        }
         if let Err(error) = process.send_signal(signal) {
             tracing::debug!(%error, id, "signal not sent: the command has just ended");
         }
@@ -207,13 +234,24 @@ impl Supervisor {
             command,
             ..
         } = link;
-        tokio::join!(kill(command), self.unplug(attachments, port, cable));
+        self.unplug(attachments);
+        let pulled = self.pull(port, cable);
+        match command {
+            // The interface goes with its namespace, and nobody is left there to use it; the kernel takes its time for both,
+            // ten milliseconds that no command has to wait for.
+            Some(command) => {
+                tokio::spawn(pulled);
+                kill(command).await;
+            }
+            None => pulled.await,
+        }
         // The watch may be what called us: it ends by itself then, abort or not.
         watch.abort();
     }
 
     fn forget(&self, state: &mut State, id: &str) {
-        if state.containers.remove(id).is_some() {
+        if let Some(container) = state.containers.remove(id) {
+            self.tell(tell::of("destroy", &container));
             self.tell_names(state);
             // Only a detached command has one.
             let _ = std::fs::remove_file(self.place.container_log(id));
@@ -223,10 +261,8 @@ impl Supervisor {
 }
 
 /// Kills a command and whatever it has left running, however it was orphaned.
-async fn kill(command: Option<RunningCommand>) {
-    let Some(RunningCommand { user_namespace, .. }) = command else {
-        return;
-    };
+async fn kill(command: RunningCommand) {
+    let RunningCommand { user_namespace, .. } = command;
     let killed = tokio::task::spawn_blocking(move || inhabitants::kill_all(user_namespace)).await;
     if let Ok(Err(error)) = killed {
         tracing::warn!(%error, "a container was not ended whole");

@@ -31,6 +31,14 @@ impl Failure {
         }
     }
 
+    /// The same, with what was to be done before it.
+    pub(super) fn prefixed(self, what: impl std::fmt::Display) -> Self {
+        Self {
+            message: format!("{what}: {}", self.message),
+            ..self
+        }
+    }
+
     /// It does not go together with what is there.
     pub(super) fn conflict(message: impl ToString) -> Self {
         Self {
@@ -45,6 +53,11 @@ impl Failure {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             message: message.to_string(),
         }
+    }
+
+    /// Whether somebody else has what was wanted.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
     }
 
     /// The network is about to end; another helper may do it.

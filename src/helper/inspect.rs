@@ -5,18 +5,25 @@ use std::net::Ipv6Addr;
 
 use super::container::{Container, Link};
 use super::supervisor::Supervisor;
-use crate::api::inspect::{Config, Endpoint, Exposed, HostConfig, Inspect, NetworkSettings, PortBinding, ports};
+use crate::api::inspect::{
+    Config, Endpoint, Exposed, HostConfig, Inspect, NetworkEndpoint, NetworkSettings, PortBinding, ports,
+};
 use crate::api::timestamp;
 use crate::network::mac;
-use crate::network::ports::PortSpec;
+use crate::network::name::short_id;
+use crate::network::ports::{Front, Mapping, Number, PortSpec, Reach};
 
-/// Everything that `inspect` shows.
-pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspect {
+/// Everything that `inspect` shows; so many frames of the container claimed to be somebody else's.
+pub(super) fn document(supervisor: &Supervisor, container: &Container, spoofed_frames: u64) -> Inspect {
     let wish = &container.wish;
     let endpoint = endpoint(supervisor, container);
+    let mut names = vec![container.name.clone(), short_id(&container.id).to_owned()];
+    names.dedup();
     Inspect {
         id: container.id.clone(),
-        created: timestamp::rfc3339(container.state.created_at),
+        created: timestamp::rfc3339_nanos(container.created),
+        path: wish.cmd.first().cloned().unwrap_or_default(),
+        args: wish.cmd.iter().skip(1).cloned().collect(),
         name: Inspect::name_of(&container.name),
         state: (&container.state).into(),
         log_path: supervisor.place.container_log(&container.id).display().to_string(),
@@ -32,24 +39,41 @@ pub(super) fn document(supervisor: &Supervisor, container: &Container) -> Inspec
                 .unwrap_or_default(),
         },
         host_config: HostConfig {
-            links: None,
+            network_mode: supervisor.name.clone(),
+            links: links(container),
             port_bindings: wanted(&wish.publish),
             publish_all_ports: wish.publish_all,
             auto_remove: wish.remove,
             extra_hosts: wish.add_host.clone(),
         },
         network_settings: NetworkSettings {
-            bridge: supervisor.name.clone(),
+            bridge: supervisor.bridge_name().to_owned(),
             sandbox_key: container
                 .link
                 .as_ref()
                 .map(|Link { sandbox, .. }| sandbox.clone())
                 .unwrap_or_default(),
+            spoofed_frames,
             ports: ports(&container.ports()),
+            port_mapping: None,
             endpoint: endpoint.clone(),
-            networks: BTreeMap::from([(supervisor.name.clone(), endpoint)]),
+            networks: BTreeMap::from([(
+                supervisor.name.clone(),
+                NetworkEndpoint {
+                    aliases: names.clone(),
+                    network_id: supervisor.name.clone(),
+                    endpoint,
+                    dns_names: names,
+                },
+            )]),
         },
     }
+}
+
+fn links(container: &Container) -> Option<Vec<String>> {
+    let words = container.links.iter();
+    let words = words.map(|link| format!("/{}:/{}/{}", link.child, container.name, link.alias));
+    Some(words.collect()).filter(|words: &Vec<_>| !words.is_empty())
 }
 
 fn endpoint(supervisor: &Supervisor, container: &Container) -> Endpoint {
@@ -85,12 +109,24 @@ fn exposed(container: &Container) -> BTreeMap<String, Exposed> {
 /// What `-p` asked for, as typed; what came of it stands in `NetworkSettings`.
 fn wanted(specs: &[String]) -> BTreeMap<String, Vec<PortBinding>> {
     let mut wanted = BTreeMap::<String, Vec<PortBinding>>::new();
-    for spec in specs.iter().filter_map(|spec| spec.parse::<PortSpec>().ok()) {
-        let binding = PortBinding {
-            host_ip: spec.address.map(|address| address.to_string()).unwrap_or_default(),
-            host_port: spec.host_port.map(|port| port.to_string()).unwrap_or_default(),
+    let specs = specs.iter().filter_map(|spec| spec.parse::<PortSpec>().ok());
+    for Mapping {
+        number,
+        container,
+        reach,
+    } in specs.flat_map(|spec| spec.mappings(Front::At(Reach::Every)))
+    {
+        let host_ip = match reach {
+            Reach::Every => String::new(),
+            Reach::At(address) => address.to_string(),
         };
-        wanted.entry(spec.container.to_string()).or_default().push(binding);
+        let host_port = match number {
+            Number::Exactly(port) => port.to_string(),
+            Number::FirstFree(range) => range.to_string(),
+            Number::Automatic => String::new(),
+        };
+        let binding = PortBinding { host_ip, host_port };
+        wanted.entry(container.to_string()).or_default().push(binding);
     }
     wanted
 }

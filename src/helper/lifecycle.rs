@@ -3,28 +3,35 @@
 //! What a step takes it gives back in reverse when a later one fails, so that a refused request leaves everything as
 //! it was. The agent is awaited without the lock; what it has made is undone when the container was ended meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::container::{Container, Link, attachments};
+use super::container::{Container, Link, RunningCommand, attachments};
 use super::driver::Command;
 use super::failure::Failure;
+use super::hosts_file::HostsFile;
+use super::links;
 use super::plug::Plugged;
-use super::ports;
 use super::supervisor::{State, Supervisor};
+use crate::api::events::Event;
 use crate::api::types::{CreateContainer, Created, StartContainer, Status};
 use crate::netns::Watch;
 use crate::network::hosts::{self, AddHost};
+use crate::network::links::LinkSpec;
 use crate::network::mac;
 use crate::network::name;
 use crate::network::pool::{Lease, Wanted};
-use crate::network::ports::{ContainerPort, PortSpec};
+use crate::network::ports::{ContainerPort, ContainerPorts, Front, HostIp, Mapping, PortSpec, Reach};
 use crate::sys::pidfd::PidFd;
 use crate::sys::{clock, random};
 
 impl Supervisor {
     /// Reserves name and addresses and binds the ports of a container to be.
     pub(super) async fn create(self: &Arc<Self>, wish: CreateContainer) -> Result<Created, Failure> {
+        let refused =
+            Event::network("conflict", &self.name).with("container", wish.name.as_deref().unwrap_or_default());
         let created = self.reserve(wish).await;
+        self.tell_refused(refused, &created);
         if created.is_err() {
             // The network may have been started for this container alone.
             self.end_if_idle(&*self.lock().await);
@@ -45,27 +52,44 @@ impl Supervisor {
                 name::short_id(&other.id)
             )));
         }
+        let links = links::resolve(&state, name, &request.links)?;
         let lease = state.pool.lease(name, request.wanted).map_err(Failure::conflict)?;
+        let front = match self.front(&mut state, &request) {
+            Ok(front) => front,
+            Err(failure) => {
+                state.pool.release(lease.address);
+                return Err(failure);
+            }
+        };
+        let mappings = request.mappings(front);
         let Request {
             id,
             name,
             hostname,
             wish,
-            specs,
             exposed,
             added,
             ..
         } = request;
         let holder = wish.holder_pid;
-        let mut container = Container::new(id.clone(), name.clone(), hostname.clone(), wish, lease);
+        let mut container = Container::new(id.clone(), name.clone(), hostname.clone(), wish, lease, front);
         container.exposed = exposed;
-        if let Err(failure) = self.bind_ports(&mut state, &mut container, specs) {
-            state.pool.release(lease.address);
-            return Err(failure);
-        }
+        let told = links::told(&state, &container.name, &links);
+        container.host_lines = told.host_lines.clone();
+        container.links = links;
+        let owner = Arc::clone(&container.owner);
         state.containers.insert(id.clone(), container);
         self.tell_names(&state);
         drop(state);
+        let entered = match self.prepare(&owner, mappings).await {
+            Ok(prepared) => self.enter(&id, prepared).await.map(drop),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = entered {
+            self.release_unused(&id).await;
+            return Err(failure);
+        }
+        self.tell(Event::container("create", &id, &name));
         if let Some(pid) = holder {
             tokio::spawn(Arc::clone(self).expect_start(id.clone(), pid));
         }
@@ -74,7 +98,8 @@ impl Supervisor {
         let of_the_host = String::from_utf8_lossy(&of_the_host);
         let gateway = self.subnets.gateway.address;
         Ok(Created {
-            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added),
+            hosts: hosts::hosts(&lease.addresses(), &hostname, gateway.into(), &added, &told.host_lines),
+            variables: told.variables,
             resolv_conf: hosts::resolv_conf(gateway.into(), &of_the_host),
             log: self.place.container_log(&id),
             hidden: self.hidden(),
@@ -85,6 +110,27 @@ impl Supervisor {
             name,
             hostname,
         })
+    }
+
+    /// Where a container's ports are published whose SPECs name no address.
+    fn front(&self, state: &mut State, request: &Request) -> Result<Front, Failure> {
+        match request.host_ip {
+            Some(HostIp::Auto) => {
+                // Of this user and network: on a machine of many each has a container called web.
+                let user = nix::unistd::Uid::effective();
+                let who = format!("{user}/{}/{}", self.name, request.name);
+                let own = state.loopback.claim(&who).map(Front::Own);
+                own.ok_or_else(|| Failure::failed("no address of the loopback is left; name one with --host-ip"))
+            }
+            Some(HostIp::At(address)) => Ok(Front::At(Reach::At(address))),
+            None => Ok(Front::At(self.options.host_binding.map_or(Reach::Every, |address| {
+                if address.is_unspecified() {
+                    Reach::Every
+                } else {
+                    Reach::At(address.into())
+                }
+            }))),
+        }
     }
 
     /// Gives a reserved container its interface and opens its ports.
@@ -137,15 +183,18 @@ impl Supervisor {
     fn begin(self: &Arc<Self>, container: &mut Container, plugged: Plugged, lease: &Lease, pid: Option<i32>) {
         // Before its ports, whose clients may be waiting.
         let attachments = attachments(lease);
+        self.tell_begun(container, &plugged.port);
         for attachment in &attachments {
             self.command(Command::Attach(*attachment));
         }
+        self.command(Command::Hostname(lease.mac, container.hostname.clone()));
         let watch = Arc::clone(self).watch(container.id.clone(), plugged.watch, container.is_ours());
         container.link = Some(Link {
             port: plugged.port,
             cable: plugged.cable,
             attachments,
             sandbox: plugged.sandbox,
+            hosts: hosts_file(container, plugged.command.as_ref(), pid),
             command: plugged.command,
             watch: tokio::spawn(watch).abort_handle(),
         });
@@ -153,9 +202,7 @@ impl Supervisor {
         container.state.status = Status::Running;
         container.state.started_at = clock::wall_seconds();
         container.state.pid = pid.unwrap_or(0);
-        for published in &mut container.published {
-            ports::open(self, published, lease);
-        }
+        self.open_ports(&mut container.published, lease);
     }
 
     /// Releases a reservation whose process has gone before it was used.
@@ -172,6 +219,16 @@ impl Supervisor {
     }
 }
 
+/// The hosts file of a command that is about to begin.
+fn hosts_file(container: &Container, command: Option<&RunningCommand>, pid: Option<i32>) -> Option<HostsFile> {
+    let (command, pid) = command.zip(pid)?;
+    let file = HostsFile::of(pid, container.host_lines.clone());
+    let file = file.inspect_err(|error| tracing::debug!(%error, "the container's hosts file stays as it is"));
+    // Looked at last: it lives, so the file is its own and not that of whoever got its number.
+    file.ok()
+        .filter(|_| command.process.has_ended().is_ok_and(|ended| !ended))
+}
+
 /// A request for a container, understood.
 struct Request {
     id: String,
@@ -179,22 +236,26 @@ struct Request {
     hostname: String,
     wanted: Wanted,
     specs: Vec<PortSpec>,
-    exposed: Vec<ContainerPort>,
+    host_ip: Option<HostIp>,
+    exposed: BTreeSet<ContainerPort>,
+    links: Vec<LinkSpec>,
     added: Vec<AddHost>,
     wish: CreateContainer,
 }
 
 impl Request {
     fn parse(wish: CreateContainer) -> Result<Self, Failure> {
-        let mut specs = parse::<PortSpec>(&wish.publish)?;
-        let exposed = parse::<ContainerPort>(&wish.expose)?;
+        let specs = parse::<PortSpec>(&wish.publish)?;
+        let exposed = parse::<ContainerPorts>(&wish.expose)?;
+        let links = parse::<LinkSpec>(&wish.link)?;
+        let host_ip = wish
+            .host_ip
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(Failure::bad)?;
         let added = parse::<AddHost>(&wish.add_host)?;
         let mac = wish.mac.as_deref().map(mac::parse).transpose().map_err(Failure::bad)?;
-        if wish.publish_all {
-            let named = |port: &&ContainerPort| specs.iter().any(|spec| spec.container == **port);
-            let missing: Vec<_> = exposed.iter().filter(|port| !named(port)).copied().collect();
-            specs.extend(missing.into_iter().map(PortSpec::automatic));
-        }
         let mut random = [0; 32];
         random::fill(&mut random).map_err(Failure::failed)?;
         let id = name::id(random);
@@ -212,10 +273,26 @@ impl Request {
                 mac,
             },
             specs,
-            exposed,
+            host_ip,
+            exposed: exposed.into_iter().flat_map(ContainerPorts::each).collect(),
+            links,
             added,
             wish,
         })
+    }
+
+    /// What is to be published: what `-p` says, and with `-P` or an address of its own whatever is exposed besides.
+    fn mappings(&self, front: Front) -> impl Iterator<Item = Mapping> + use<> {
+        let mut exposed = BTreeSet::new();
+        if self.wish.publish_all || matches!(front, Front::Own(_)) {
+            exposed.clone_from(&self.exposed);
+            for port in self.specs.iter().flat_map(|spec| spec.container.each()) {
+                exposed.remove(&port);
+            }
+        }
+        let said = self.specs.clone().into_iter();
+        said.flat_map(move |spec| spec.mappings(front))
+            .chain(exposed.into_iter().map(move |port| front.mapping(port)))
     }
 }
 

@@ -1,15 +1,19 @@
 //! The helper: the daemon of one network, in the host's network namespace, as the user.
 //!
 //! [`start`] makes it, [`supervisor::Supervisor`] decides, [`driver`] carries the packets, [`routes`] speaks for it;
-//! [`place`] and [`state`] are what it leaves on disk.
+//! [`events`] remembers what has happened, [`place`] and [`state`] are what it leaves on disk.
 
 mod binding;
+mod books;
 mod container;
 pub mod driver;
 mod ending;
+mod events;
 mod failure;
+mod hosts_file;
 mod inspect;
 mod lifecycle;
+mod links;
 mod names;
 pub mod place;
 mod plug;
@@ -20,3 +24,5 @@ pub mod start;
 pub mod state;
 mod subnets;
 pub mod supervisor;
+mod tell;
+mod update;

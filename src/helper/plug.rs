@@ -25,15 +25,18 @@ use crate::uplink::cable::{Cable, End};
 impl Supervisor {
     /// The interface of a container with this lease.
     pub(super) fn interface(&self, container: &Container, lease: &Lease) -> InterfaceSpec {
-        let addresses = lease.addresses().into_iter();
-        let router = self.subnets.v6.map(|_| ROUTER.into());
+        let asks = container.wish.dhcp;
+        let addresses = lease.addresses().into_iter().filter(|_| !asks);
+        let gateways = [
+            Some(self.subnets.gateway.address.into()),
+            self.subnets.v6.map(|_| ROUTER.into()),
+        ];
         InterfaceSpec {
             ifname: container.wish.ifname.clone().unwrap_or_else(|| "eth0".to_owned()),
             mac: lease.mac.0,
             addresses: addresses.filter_map(|address| self.subnets.prefixed(address)).collect(),
-            gateways: std::iter::once(self.subnets.gateway.address.into())
-                .chain(router)
-                .collect(),
+            gateways: gateways.into_iter().flatten().filter(|_| !asks).collect(),
+            asks_for_ipv6: asks && self.subnets.v6.is_some(),
             mtu: self.options.mtu,
         }
     }
@@ -109,7 +112,7 @@ impl Supervisor {
         spec: &InterfaceSpec,
         on_end: impl FnOnce(End) + Send + 'static,
     ) -> Result<(String, Option<Cable>), Failure> {
-        let CableEnd { fd: near, port } = self.agent.cable().map_err(Failure::failed)?;
+        let CableEnd { fd: near, port } = self.agent.cable(spec).map_err(Failure::failed)?;
         let far = join::make_interface(Path::new(SELF), namespace, spec, OffloadBits::ALL)
             .map_err(|error| self.unplug_port(&port, error))?;
         let cable = Cable::start(near, far, on_end).map_err(|error| self.unplug_port(&port, error))?;
@@ -123,23 +126,24 @@ impl Supervisor {
         Failure::failed(error)
     }
 
-    /// Takes a container's interface off the bridge; the stack forgets it.
-    pub(super) async fn unplug(&self, attachments: Vec<Attachment>, port: String, cable: Option<Cable>) {
+    /// The stack forgets a container's interface.
+    pub(super) fn unplug(&self, attachments: Vec<Attachment>) {
         for attachment in attachments {
             self.command(Command::Detach(attachment));
         }
-        self.pull(port, cable).await;
     }
 
     /// Takes an interface off the bridge, both its ends.
-    pub(super) async fn pull(&self, port: String, cable: Option<Cable>) {
+    pub(super) fn pull(&self, port: String, cable: Option<Cable>) -> impl Future<Output = ()> + use<> {
         let agent = Arc::clone(&self.agent);
         let outcome = blocking(move || {
             drop(cable);
             agent.detach(&port).map_err(Failure::failed)
         });
-        if let Err(error) = outcome.await {
-            tracing::debug!(%error, "a port of the bridge had gone already");
+        async {
+            if let Err(error) = outcome.await {
+                tracing::debug!(%error, "a port of the bridge had gone already");
+            }
         }
     }
 }

@@ -1,186 +1,244 @@
 //! A container's published ports: bound with it, before it runs, or later, and given back with it at the latest.
+//!
+//! All that one request asks for is claimed in the [books](super::books) at once, or nothing; then bound, without the lock,
+//! for ten thousand ports take a while; then entered, if the container is still there. What fails on the way leaves nothing.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{SocketAddrV4, SocketAddrV6};
+use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
-use super::binding;
-use super::container::{Container, Published};
-use super::driver::{Command, Destination};
+use super::binding::{self, Bound};
+use super::books::Closed;
+use super::container::{Listener, PortKey, Published, listed};
+use super::driver::{Command, Destination, Opening};
 use super::failure::Failure;
-use super::lifecycle::{find, parse};
+use super::lifecycle::{blocking, find, parse};
 use super::supervisor::{State, Supervisor};
+use crate::api::events::Event;
 use crate::api::types::{PortMapping, Status};
+use crate::host::listen::has_ipv6;
 use crate::network::pool::Lease;
-use crate::network::ports::PortSpec;
-use crate::network::publications::{Binding, Publisher};
-use crate::stack::PublishId;
+use crate::network::ports::{ContainerPort, Mapping, PortSpec, Protocol, Reach};
+use crate::network::publications::{Claim, Owner};
+use crate::policy::Transport;
+
+/// Ports that are bound and in the books, and that no container has yet.
+#[derive(Debug, Default)]
+pub(super) struct Prepared(Vec<Bound>);
 
 impl Supervisor {
     /// Publishes more ports of a container.
     pub(super) async fn publish(&self, name: &str, specs: &[String]) -> Result<Vec<PortMapping>, Failure> {
         let specs = parse::<PortSpec>(specs)?;
-        let mut state = self.lock().await;
-        let id = find(&state, name)?.id.clone();
-        let Some(mut container) = state.containers.remove(&id) else {
-            return Err(Failure::ending());
+        let (id, owner, front) = {
+            let state = self.lock().await;
+            let container = find(&state, name)?;
+            if container.state.status == Status::Exited {
+                return Err(Failure::conflict(format!(
+                    "container {} is not running",
+                    container.name
+                )));
+            }
+            (container.id.clone(), Arc::clone(&container.owner), container.front)
         };
-        let before = container.published.len();
-        let bound = if container.state.status == Status::Exited {
-            Err(Failure::conflict(format!(
-                "container {} is not running",
-                container.name
-            )))
-        } else {
-            self.bind_ports(&mut state, &mut container, specs)
+        let mappings = specs.into_iter().flat_map(|spec| spec.mappings(front));
+        let published = match self.prepare(&owner, mappings).await {
+            Ok(prepared) => self.enter(&id, prepared).await,
+            Err(failure) => Err(failure),
         };
-        if let Some(lease) = container.lease.filter(|_| container.link.is_some()) {
-            container.published[before..]
-                .iter_mut()
-                .for_each(|published| open(self, published, &lease));
-        }
-        let ports = container.published[before..].iter().map(Published::mapping).collect();
-        state.containers.insert(id, container);
-        bound.map(|()| ports)
+        self.tell_refused(Event::container("conflict", &id, &owner.name), &published);
+        published
     }
 
     /// Takes published ports back; all of `specs` or none.
     pub(super) async fn unpublish(&self, name: &str, specs: &[String]) -> Result<(), Failure> {
         let parsed = parse::<PortSpec>(specs)?;
-        let mut state = self.lock().await;
-        let container = find(&state, name)?;
-        let matches = |published: &Published, spec: &PortSpec| {
-            published.container_port == spec.container
-                && spec.address.is_none_or(|address| address == published.address.ip())
-                && spec.host_port.is_none_or(|port| port == published.address.port())
-        };
-        for (spec, typed) in parsed.iter().zip(specs) {
-            if !container.published.iter().any(|published| matches(published, spec)) {
-                return Err(Failure::unknown(format!(
-                    "{} does not publish {typed}; see `gangplank port {0}`",
-                    container.name
-                )));
-            }
-        }
-        let id = container.id.clone();
-        let Some(container) = state.containers.get_mut(&id) else {
-            return Err(Failure::ending());
-        };
-        let gone: Vec<Published> = container
-            .published
-            .extract_if(.., |published| parsed.iter().any(|spec| matches(published, spec)))
-            .collect();
-        drop(state);
-        let bindings = self.close_ports(gone).await;
-        let mut state = self.lock().await;
-        for binding in bindings {
-            state.publications.remove(binding);
-        }
-        Ok(())
-    }
-
-    /// Binds every port of `specs` and enters them, or none.
-    pub(super) fn bind_ports(
-        &self,
-        state: &mut State,
-        container: &mut Container,
-        mut specs: Vec<PortSpec>,
-    ) -> Result<(), Failure> {
-        // Explicit numbers first, so that no automatic one takes them.
-        specs.sort_by_key(|spec| spec.host_port.is_none());
-        let before = container.published.len();
-        for spec in specs {
-            if let Err(failure) = bind_port(state, container, &spec) {
-                for published in container.published.drain(before..) {
-                    state.publications.remove(key(&published));
+        let gone = {
+            let mut state = self.lock().await;
+            let container = find(&state, name)?;
+            let mut gone = BTreeSet::new();
+            for (spec, typed) in parsed.iter().zip(specs) {
+                let named: Vec<PortKey> = named(&container.published, spec).collect();
+                if named.is_empty() {
+                    return Err(Failure::unknown(format!(
+                        "{} does not publish {typed}; see `gangplank port {0}`",
+                        container.name
+                    )));
                 }
-                return Err(failure);
+                gone.extend(named);
             }
-        }
+            let id = container.id.clone();
+            let container = state.containers.get_mut(&id).ok_or_else(Failure::ending)?;
+            let remove = |key: PortKey| Some((key, container.published.remove(&key)?));
+            let gone: Published = gone.into_iter().filter_map(remove).collect();
+            self.tell_ports("unpublish", container, &listed(&gone).collect::<Vec<_>>());
+            self.tell_links(&state);
+            gone
+        };
+        let closed = self.close_ports(gone).await;
+        self.lock().await.books.forget(&closed);
         Ok(())
     }
 
-    /// Gives ports back to the host. Until the caller has taken the bindings that are returned out of its books, nobody
-    /// else gets them.
-    pub(super) async fn close_ports(&self, ports: Vec<Published>) -> Vec<Binding> {
-        let bindings = ports.iter().map(key).collect();
-        let mut closed = Vec::new();
-        for published in ports {
-            if published.socket.is_none() {
-                let (done, wait) = oneshot::channel();
-                self.command(Command::Unpublish(published.id, done));
-                closed.push(wait);
+    /// Claims and binds `mappings` for a container, or none of them.
+    pub(super) async fn prepare(
+        &self,
+        owner: &Arc<Owner>,
+        mappings: impl Iterator<Item = Mapping>,
+    ) -> Result<Prepared, Failure> {
+        let mut mappings = mappings.take(MOST).collect::<Vec<_>>();
+        if mappings.len() == MOST {
+            return Err(Failure::bad("these are more ports than a host has"));
+        }
+        if mappings.iter().any(|mapping| mapping.reach == Reach::Every) && !has_ipv6() {
+            mappings.iter_mut().for_each(without_ipv6);
+        }
+        let mut prepared = Prepared::default();
+        let mut claims = self.lock().await.books.claim(mappings, owner)?;
+        while !claims.is_empty() {
+            let bind = move || Ok((binding::bind(&claims), claims));
+            let (outcome, tried) = blocking(bind).await?;
+            let next = match outcome {
+                Ok(round) => {
+                    prepared.0.extend(round.bound);
+                    self.lock().await.books.claim_next(&round.taken, owner)
+                }
+                Err(failure) => {
+                    self.lock().await.books.give_back(&tried);
+                    Err(failure)
+                }
+            };
+            claims = match next {
+                Ok(next) => next,
+                Err(failure) => {
+                    self.discard(prepared).await;
+                    return Err(failure);
+                }
+            };
+        }
+        Ok(prepared)
+    }
+
+    /// Gives a container its ports, and opens them if it runs; says what they are.
+    pub(super) async fn enter(&self, id: &str, prepared: Prepared) -> Result<Vec<PortMapping>, Failure> {
+        let mut state = self.lock().await;
+        let State { containers, books, .. } = &mut *state;
+        let alive = containers.get_mut(id);
+        let Some(container) = alive.filter(|container| container.state.status != Status::Exited) else {
+            drop(state);
+            self.discard(prepared).await;
+            return Err(Failure::conflict(
+                "the container was ended before its ports were published",
+            ));
+        };
+        let mut published = Published::new();
+        for Bound { claim, sockets } in prepared.0 {
+            let listeners = sockets.into_iter().map(|socket| Listener {
+                id: books.next_id(),
+                socket: Some(socket),
+            });
+            published.insert(PortKey::of(&claim), listeners.collect());
+        }
+        if let Some(lease) = container.lease.filter(|_| container.link.is_some()) {
+            self.open_ports(&mut published, &lease);
+        }
+        let shown: Vec<_> = listed(&published).collect();
+        container.published.append(&mut published);
+        if container.link.is_some() {
+            self.tell_ports("publish", container, &shown);
+            self.tell_links(&state);
+        }
+        Ok(shown)
+    }
+
+    /// Hands bound ports to the driver.
+    pub(super) fn open_ports(&self, published: &mut Published, lease: &Lease) {
+        let mut openings = Vec::with_capacity(published.len());
+        for (key, listeners) in published {
+            for listener in listeners {
+                openings.extend(listener.socket.take().map(|port| Opening {
+                    id: listener.id,
+                    port,
+                    destination: destination(key.container, lease),
+                }));
+            }
+            for bound in key.bound() {
+                self.published.open(transport(key.container.protocol), bound);
             }
         }
-        for wait in closed {
-            // An error means that the driver has ended, and every port with it.
-            let _ = wait.await;
+        self.command(Command::Publish(openings));
+    }
+
+    /// Gives ports back to the host. Until the caller has taken what is returned out of the books, nobody else gets them.
+    pub(super) async fn close_ports(&self, ports: Published) -> Closed {
+        let (closing, mut closed) = mpsc::unbounded_channel();
+        let mut keys = Vec::with_capacity(ports.len());
+        let mut served = Vec::with_capacity(ports.len());
+        for (key, listeners) in ports {
+            // First of all: containers must not be led to whoever binds it next.
+            for bound in key.bound() {
+                self.published.close(transport(key.container.protocol), bound);
+            }
+            keys.push(key);
+            served.extend(listeners.into_iter().filter(|it| it.socket.is_none()).map(|it| it.id));
         }
-        bindings
+        self.command(Command::Unpublish(served, closing));
+        // Nothing is ever sent; the last sender is dropped when all are closed, or with the driver and every port.
+        while let Some(()) = closed.recv().await {}
+        Closed(keys)
+    }
+
+    async fn discard(&self, prepared: Prepared) {
+        // Closed before others may claim them.
+        let claims: Vec<Claim> = prepared.0.into_iter().map(|bound| bound.claim).collect();
+        self.lock().await.books.give_back(&claims);
     }
 }
 
-fn bind_port(state: &mut State, container: &mut Container, spec: &PortSpec) -> Result<(), Failure> {
-    for socket in binding::bind(spec, &state.publications, &mut state.automatic)? {
-        let address = socket.local_addr().map_err(Failure::failed)?;
-        state.last_publish = state.last_publish.wrapping_add(1);
-        let id = PublishId(state.last_publish);
-        let published = Published {
-            container_port: spec.container,
-            address,
-            id,
-            socket: Some(socket),
-        };
-        let publisher = Publisher {
-            id: container.id.clone(),
-            name: container.name.clone(),
-            container_port: spec.container,
-        };
-        state
-            .publications
-            .insert(key(&published), publisher)
-            .map_err(Failure::conflict)?;
-        container.published.push(published);
-    }
-    Ok(())
-}
-
-/// Hands a bound port to the driver.
-pub(super) fn open(supervisor: &Supervisor, published: &mut Published, lease: &Lease) {
-    if let Some(port) = published.socket.take() {
-        supervisor.command(Command::Publish {
-            id: published.id,
-            port,
-            destination: destination(published, lease),
-        });
-    }
-}
-
-/// A client of either family comes to the container's address of that family, and is seen there by its own.
-///
-/// In a network without IPv6 all come to the IPv4 address, as Docker's proxy has it. With IPv6 a client of `localhost` tries
-/// ::1 first, and we have accepted its connection before the container was asked: it would not try 127.0.0.1 when that
-/// connection is reset. So a connection that nobody takes at the IPv6 address is led to the IPv4 address.
-fn destination(published: &Published, lease: &Lease) -> Destination {
-    let port = published.container_port.port;
-    let v4 = SocketAddr::new(lease.address.into(), port);
-    let v6 = lease.address6.filter(|_| published.address.is_ipv6());
-    match v6 {
-        Some(address6) => Destination {
-            container: SocketAddr::new(address6.into(), port),
-            otherwise: Some(v4),
+/// What of the published a SPEC means.
+fn named(published: &Published, spec: &PortSpec) -> impl Iterator<Item = PortKey> {
+    let ports = spec.container.ports;
+    let first = PortKey {
+        container: ContainerPort {
+            port: ports.first(),
+            protocol: Protocol::Tcp,
         },
-        None => Destination {
-            container: v4,
-            otherwise: None,
-        },
+        reach: Reach::Every,
+        port: 0,
+    };
+    published
+        .range(first..)
+        .map(|(key, _)| *key)
+        .take_while(move |key| key.container.port <= ports.last())
+        .filter(|key| spec.names(key.container, key.reach, key.port))
+}
+
+/// On a host without IPv6 every address is one of IPv4.
+fn without_ipv6(mapping: &mut Mapping) {
+    if mapping.reach == Reach::Every {
+        mapping.reach = Reach::At(std::net::Ipv4Addr::UNSPECIFIED.into());
     }
 }
 
-fn key(published: &Published) -> Binding {
-    Binding {
-        address: published.address.ip(),
-        port: published.address.port(),
-        protocol: published.container_port.protocol,
+fn destination(container: ContainerPort, lease: &Lease) -> Destination {
+    let port = container.port;
+    let v4 = SocketAddrV4::new(lease.address, port);
+    lease
+        .address6
+        .map_or(Destination::One(v4.into()), |address| Destination::Both {
+            v4,
+            v6: SocketAddrV6::new(address, port, 0, 0),
+        })
+}
+
+fn transport(protocol: Protocol) -> Transport {
+    match protocol {
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Udp => Transport::Udp,
     }
 }
+
+/// Every port of both protocols, at two addresses; nobody has so many descriptors.
+const MOST: usize = 4 * 65_536;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smoltcp::wire::EthernetAddress;
 use tokio::sync::mpsc;
 
 use super::driver::Command;
 use super::failure::Failure;
 use super::lifecycle::{blocking, find};
+use super::links;
 use super::supervisor::Supervisor;
 use crate::api::inspect::Inspect;
 use crate::api::types::{Bridge, ContainerSummary, Network, NetworkOptions, PortMapping, Status};
@@ -29,7 +31,9 @@ impl Supervisor {
             options: NetworkOptions {
                 subnet: Some(self.subnets.v4),
                 subnet6: self.subnets.v6.into(),
+                icc: self.icc.load(Ordering::Relaxed),
                 transient: self.transient.load(Ordering::Relaxed),
+                bridge: Some(self.bridge_name().to_owned()),
                 threads: u8::try_from(self.driver().threads()).ok(),
                 ..self.options.clone()
             },
@@ -55,6 +59,7 @@ impl Supervisor {
         while let Some((name, count)) = counted.recv().await {
             *counters.entry(name.to_owned()).or_default() += count;
         }
+        counters.insert("drop_spoofed_at_ports".to_owned(), self.spoofed_at(None).await);
         counters
     }
 
@@ -63,7 +68,7 @@ impl Supervisor {
         let agent = Arc::clone(&self.agent);
         let view = blocking(move || agent.bridge().map_err(Failure::failed)).await?;
         Ok(Bridge {
-            name: self.name.clone(),
+            name: self.bridge_name().to_owned(),
             id: view.id,
             stp: view.stp,
             interfaces: view.interfaces,
@@ -78,12 +83,7 @@ impl Supervisor {
             .values()
             .filter(|container| all || container.state.status == Status::Running);
         let mut lines: Vec<ContainerSummary> = listed.map(|container| container.summary()).collect();
-        lines.sort_by(|a, b| {
-            b.state
-                .created_at
-                .cmp(&a.state.created_at)
-                .then_with(|| a.name.cmp(&b.name))
-        });
+        lines.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.name.cmp(&b.name)));
         lines
     }
 
@@ -92,10 +92,46 @@ impl Supervisor {
         find(&*self.lock().await, name).map(|container| container.ports())
     }
 
-    /// Docker's document about a container.
-    pub(super) async fn inspect(&self, name: &str) -> Result<Inspect, Failure> {
+    /// The variables that a container's commands are given: those of its links, then those that it was made with.
+    pub(super) async fn environment(&self, name: &str) -> Result<Vec<String>, Failure> {
         let state = self.lock().await;
         let container = find(&state, name)?;
-        Ok(super::inspect::document(self, container))
+        let links::Told { variables, .. } = links::told(&state, &container.name, &container.links);
+        Ok([variables.as_slice(), &container.wish.env].concat())
+    }
+
+    /// Docker's document about a container.
+    pub(super) async fn inspect(&self, name: &str) -> Result<Inspect, Failure> {
+        let port = {
+            let state = self.lock().await;
+            let container = find(&state, name)?;
+            let link = container.link.as_ref().zip(container.lease);
+            link.map(|(link, lease)| (link.port.clone(), lease.mac))
+        };
+        let spoofed = match port {
+            Some((port, mac)) => self.spoofed_at(Some(port)).await + self.spoofed_by(mac).await,
+            None => 0,
+        };
+        let state = self.lock().await;
+        find(&state, name).map(|container| super::inspect::document(self, container, spoofed))
+    }
+
+    /// Frames with a wrong address that ended at a port of the bridge, or at all of them so far.
+    async fn spoofed_at(&self, port: Option<String>) -> u64 {
+        let agent = Arc::clone(&self.agent);
+        let counted = blocking(move || agent.spoofed(port.as_deref()).map_err(Failure::failed)).await;
+        // Whoever wants to know of the agent's end hears of it otherwise.
+        counted.unwrap_or_default()
+    }
+
+    /// The same of those that came as far as the stack.
+    async fn spoofed_by(&self, mac: EthernetAddress) -> u64 {
+        let (reply, mut counted) = mpsc::unbounded_channel();
+        self.command(Command::Spoofed(mac, reply));
+        let mut all = 0;
+        while let Some(count) = counted.recv().await {
+            all += count;
+        }
+        all
     }
 }

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::stream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 use super::supervisor::Supervisor;
+use crate::api::events::EventQuery;
 use crate::api::inspect::Inspect;
 use crate::api::types::{
-    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, PortMapping, PortSpecs, StartContainer,
-    Stop,
+    Bridge, ContainerSummary, CreateContainer, Created, Exited, Force, Network, NetworkUpdate, PortMapping, PortSpecs,
+    StartContainer, Stop,
 };
 
 /// The whole API.
@@ -23,9 +27,12 @@ pub(super) fn router(supervisor: Arc<Supervisor>) -> Router {
         .route("/network", get(network))
         .route("/network/down", post(down))
         .route("/network/keep", post(keep))
+        .route("/network/update", post(update))
         .route("/bridge", get(bridge))
+        .route("/events", get(events))
         .route("/containers", get(containers).post(create))
         .route("/containers/{name}", get(inspect))
+        .route("/containers/{name}/environment", get(environment))
         .route("/containers/{name}/start", post(start))
         .route("/containers/{name}/exited", post(exited))
         .route("/containers/{name}/stop", post(stop))
@@ -79,12 +86,33 @@ async fn keep(State(supervisor): Shared) -> Answer<()> {
     Ok(Json(()))
 }
 
+async fn update(State(supervisor): Shared, Body(update): Body<NetworkUpdate>) -> Answer<()> {
+    finish(async move { supervisor.update(update).await }).await
+}
+
 async fn down(State(supervisor): Shared, Body(Force { force }): Body<Force>) -> Answer<()> {
     supervisor.down(force).await.map(Json)
 }
 
 async fn bridge(State(supervisor): Shared) -> Answer<Bridge> {
     supervisor.bridge().await.map(Json)
+}
+
+/// A JSON object a line, as things happen; a reader that goes away ends it.
+async fn events(State(supervisor): Shared, Query(query): Query<EventQuery>) -> Response {
+    let lines = stream::unfold(supervisor.events.subscribe(query), |mut subscription| async {
+        let event = subscription.next().await?;
+        let line = serde_json::to_vec(&*event).map(|mut line| {
+            line.push(b'\n');
+            line
+        });
+        Some((line, subscription))
+    });
+    (
+        [(CONTENT_TYPE, "application/x-ndjson")],
+        axum::body::Body::from_stream(lines),
+    )
+        .into_response()
 }
 
 async fn containers(State(supervisor): Shared, Query(Which { all }): Query<Which>) -> Answer<Vec<ContainerSummary>> {
@@ -97,6 +125,10 @@ async fn create(State(supervisor): Shared, Body(container): Body<CreateContainer
 
 async fn inspect(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Inspect> {
     supervisor.inspect(&name).await.map(Json)
+}
+
+async fn environment(State(supervisor): Shared, Path(name): Path<String>) -> Answer<Vec<String>> {
+    supervisor.environment(&name).await.map(Json)
 }
 
 async fn start(State(supervisor): Shared, Path(name): Path<String>, Body(body): Body<StartContainer>) -> Answer<()> {

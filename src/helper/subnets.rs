@@ -1,12 +1,15 @@
 //! The network's subnets: chosen or checked, and written down while no other network of this user does the same.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
+use super::events::Events;
 use super::place::{Place, Root};
 use super::state::{self, Lock, Saved};
 use super::supervisor::StartError;
+use crate::api::events::Event;
 use crate::api::types::NetworkOptions;
 use crate::host::listen::has_ipv6;
 use crate::netns::NewRoutes;
@@ -15,7 +18,7 @@ use crate::network::pool::{AddressPool, Lease};
 use crate::network::subnet::{self, Choice, Occupied};
 use crate::network::subnet6::{self, GlobalId, Subnet6};
 use crate::network::zone::Zone;
-use crate::stack::Ipv6;
+use crate::stack::{AddressSource, Dhcp, Ipv6};
 use crate::sys::random;
 
 /// Where a network is.
@@ -52,8 +55,8 @@ impl Subnets {
         IpNetwork::new(address, prefix).ok()
     }
 
-    /// Warns of routes that the host gets and that lead here.
-    pub(super) async fn mind_routes(self) {
+    /// Warns of routes that the host gets and that lead here, in the log and by an event.
+    pub(super) async fn mind_routes(self, events: Arc<Events>) {
         let mut routes = match NewRoutes::listen() {
             Ok(routes) => routes,
             Err(error) => return tracing::warn!(%error, "new routes of the host are not heard of"),
@@ -66,6 +69,7 @@ impl Subnets {
                 .filter_map(|ours| subnet::covered(*ours, &route))
             {
                 tracing::warn!("{warning}");
+                events.publish(Event::network("conflict", events.network()).with("reason", warning));
             }
         }
     }
@@ -78,6 +82,18 @@ impl Subnets {
             prefix: subnet.prefix(),
             autonomous: false,
         })
+    }
+
+    /// What those are told who configure themselves; the search list comes with the host's file.
+    pub(super) fn dhcp(&self, mtu: u16) -> Dhcp {
+        Dhcp {
+            router: Some(self.gateway.address),
+            dns: self.gateway.addresses(),
+            search: Vec::new(),
+            mtu: Some(mtu),
+            lease: LEASE,
+            source: AddressSource::Attached,
+        }
     }
 
     /// The names of the network without containers.
@@ -183,6 +199,10 @@ fn hindrance(options: &NetworkOptions) -> Option<StartError> {
     // Switched off for the whole kernel, not by a setting of the host's namespace, which containers don't share.
     (!has_ipv6()).then_some(StartError::NoIpv6)
 }
+
+/// Seconds after which whoever asked has to ask again, half of them before it does. An address is a container's for as
+/// long as it is attached; this is how soon it hears of another search list.
+const LEASE: u32 = 3600;
 
 /// A second one is needed once in the age of the universe, unless all are in use.
 const TRIES: usize = 3;

@@ -17,22 +17,26 @@ use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Mutex, MutexGuard, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::books::{Books, Descriptors};
 use super::container::Container;
 use super::driver::{self, Command, DriverHandle, Event};
+use super::events::Events;
 use super::failure::Failure;
 use super::place::{Place, Root};
 use super::subnets::{self, Claim, Subnets};
+use crate::api::events::Event as Happening;
 use crate::api::types::{NetworkOptions, Status};
 use crate::host::outbound::Outbound;
-use crate::host::resolver::{Resolver, ResolverConfig, Source};
+use crate::host::resolver::{Resolver, ResolverConfig, Source, follow_search};
 use crate::netns::{
     Agent, AgentError, HostFactsError, Namespace, NetworkSpec, OpenError, UplinkEnd, Watch, host_facts,
 };
+use crate::network::loopback::LoopbackPool;
 use crate::network::name;
 use crate::network::pool::AddressPool;
-use crate::network::publications::{AutoPorts, Publications, parse_reserved};
 use crate::network::subnet::{NoFreeSubnet, SubnetError};
-use crate::stack::{Config, UplinkCapabilities};
+use crate::policy::PublishedPorts;
+use crate::stack::{Config, Ledger, UplinkCapabilities};
 use crate::sys::pidfd::PidFd;
 use crate::sys::random;
 use crate::sys::tun::OffloadBits;
@@ -43,6 +47,8 @@ use crate::uplink::{self, UplinkKind};
 pub struct Supervisor {
     pub(super) name: String,
     pub(super) options: NetworkOptions,
+    /// Whether containers reach each other, now.
+    pub(super) icc: AtomicBool,
     /// Goes with its last container, unless `up` is said meanwhile.
     pub(super) transient: AtomicBool,
     pub(super) subnets: Subnets,
@@ -52,6 +58,10 @@ pub struct Supervisor {
     pub(super) agent: Arc<Agent>,
     pub(super) driver: std::sync::Mutex<DriverHandle>,
     pub(super) resolver: Resolver,
+    /// What has happened; see [`Supervisor::tell`].
+    pub(super) events: Arc<Events>,
+    /// What containers reach at the gateway's address besides what they may of the host's.
+    pub(super) published: PublishedPorts,
     state: Mutex<State>,
     /// Why the network ends, once it does.
     ending: watch::Sender<Option<&'static str>>,
@@ -62,9 +72,9 @@ pub struct Supervisor {
 pub(super) struct State {
     pub(super) containers: BTreeMap<String, Container>,
     pub(super) pool: AddressPool,
-    pub(super) publications: Publications,
-    pub(super) automatic: AutoPorts,
-    pub(super) last_publish: u32,
+    pub(super) books: Books,
+    /// Addresses of the host's loopback that containers have for themselves.
+    pub(super) loopback: LoopbackPool,
 }
 
 /// Why a network did not start.
@@ -144,15 +154,18 @@ impl Supervisor {
             capabilities(uplink.offload),
         );
         config.ipv6 = subnets.ipv6();
-        config.limits = config.limits.within(descriptors_for_containers());
+        config.dhcp = Some(subnets.dhcp(options.mtu));
+        let descriptors = descriptors();
+        config.limits = config.limits.within(descriptors);
+        let ledger = Ledger::new(config.limits);
         let resolver = resolver(options, network, &subnets);
         let (events, receiver) = driver::Events::channel(resolver.clone());
         let queues = uplink::open(uplink.kind, uplink.queues)?;
-        let driver = driver::spawn(&config, queues, Outbound::default(), random::seed, &events)?;
-        let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+        let driver = driver::spawn(&config, &ledger, queues, Outbound::default(), random::seed, &events)?;
         let supervisor = Arc::new(Self {
             name: network.to_owned(),
             options: options.clone(),
+            icc: AtomicBool::new(options.icc),
             transient: AtomicBool::new(options.transient),
             subnets,
             why: choice.why,
@@ -161,18 +174,24 @@ impl Supervisor {
             agent: Arc::new(agent),
             driver: std::sync::Mutex::new(driver),
             resolver,
+            events: Arc::new(Events::new(network)),
+            published: config.policy.published,
             state: Mutex::new(State {
                 containers: BTreeMap::new(),
                 pool,
-                publications: Publications::default(),
-                automatic: AutoPorts::new(parse_reserved(&reserved)),
-                last_publish: 0,
+                books: Books::new(Descriptors::new(descriptors, ledger)),
+                loopback: LoopbackPool::default(),
             }),
             ending: watch::channel(None).0,
         });
+        supervisor.tell(Happening::network("up", network).with("subnet", supervisor.subnets.v4));
+        for warning in &choice.warnings {
+            supervisor.tell(Happening::network("conflict", network).with("reason", warning));
+        }
         tokio::spawn(hear(Arc::clone(&supervisor), receiver));
         tokio::spawn(guard(Arc::clone(&supervisor)));
-        tokio::spawn(supervisor.subnets.mind_routes());
+        tokio::spawn(supervisor.subnets.mind_routes(Arc::clone(&supervisor.events)));
+        tokio::spawn(hand_on_search(Arc::clone(&supervisor)));
         tokio::spawn(await_first_container(Arc::clone(&supervisor)));
         Ok(supervisor)
     }
@@ -207,6 +226,9 @@ impl Supervisor {
         if let Ok(Err(error)) = ended {
             tracing::warn!(%error, "the agent did not end by itself");
         }
+        let reason = self.ending.borrow().unwrap_or_default();
+        self.tell(Happening::network("down", &self.name).with("reason", reason));
+        self.events.close();
     }
 
     /// Asks the network to end, unless containers are attached and nobody insists.
@@ -250,6 +272,11 @@ impl Supervisor {
         });
     }
 
+    /// Name of the bridge.
+    pub(super) fn bridge_name(&self) -> &str {
+        self.options.bridge.as_deref().unwrap_or(&self.name)
+    }
+
     /// Whether new containers are still welcome.
     pub(super) fn is_ending(&self) -> bool {
         self.ending.borrow().is_some()
@@ -275,7 +302,7 @@ async fn spawn_agent(
     uplinks: Vec<UplinkKind>,
 ) -> Result<(Agent, UplinkEnd), StartError> {
     let spec = NetworkSpec {
-        name: network.to_owned(),
+        name: options.bridge.clone().unwrap_or_else(|| network.to_owned()),
         mtu: options.mtu,
         icc: options.icc,
         uplinks,
@@ -322,8 +349,8 @@ fn capabilities(offload: OffloadBits) -> UplinkCapabilities {
     }
 }
 
-/// How many descriptors containers may make us hold.
-fn descriptors_for_containers() -> usize {
+/// How many descriptors containers and their ports may make us hold.
+fn descriptors() -> usize {
     // Without an answer the usual limits will do.
     let all = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     usize::try_from(all)
@@ -343,10 +370,10 @@ async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>) {
                     }
                 });
             }
-            Event::Stream(stream) => {
+            Event::Stream { client, stream } => {
                 let resolver = supervisor.resolver.clone();
                 match tokio::net::UnixStream::from_std(stream) {
-                    Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(stream).await })),
+                    Ok(stream) => drop(tokio::spawn(async move { resolver.serve_stream(client, stream).await })),
                     // Containers can cause it as often as they like.
                     Err(error) => tracing::debug!(%error, "a DNS connection was lost"),
                 }
@@ -354,6 +381,12 @@ async fn hear(supervisor: Arc<Supervisor>, mut events: mpsc::Receiver<Event>) {
         }
     }
     supervisor.conclude("the data plane has ended");
+}
+
+/// Who asks for it is told of the host's search list.
+async fn hand_on_search(supervisor: Arc<Supervisor>) {
+    let tell = |domains| supervisor.command(Command::Search(domains));
+    follow_search(Path::new(RESOLV_CONF), tell).await;
 }
 
 /// Ends the network with its agent.
@@ -381,7 +414,7 @@ pub(super) const KILLED: i32 = 137;
 pub(super) const SELF: &str = "/proc/self/exe";
 
 /// Kept for ourselves, so that a network whose containers have used up theirs still takes commands: 256 questions to
-/// resolvers, 64 connections to ours, three for each container, published ports, the API.
+/// resolvers, 64 connections to ours, three for each container, the API.
 const OWN_DESCRIPTORS: usize = 704;
 
 /// Four carry what the memory of a machine can; more are for those who ask.

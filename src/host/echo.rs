@@ -14,9 +14,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::errno::would_block;
 use super::failure::next_failure;
-use super::hops::TimeToLive;
+use super::handling::Told;
 use super::outbound::Outbound;
-use crate::stack::Failure;
+use crate::stack::{Failure, Handling};
 use crate::sys::error_queue;
 
 /// One container's echo id on the host.
@@ -25,7 +25,7 @@ pub struct PingSocket {
     socket: Socket,
     /// As a UDP socket's.
     failing: bool,
-    time_to_live: TimeToLive,
+    told: Told,
 }
 
 /// An echo request.
@@ -37,8 +37,8 @@ pub struct Request<'p> {
     pub sequence: u16,
     /// Its data.
     pub payload: &'p [u8],
-    /// The hops that it may go.
-    pub time_to_live: u8,
+    /// As it is to be treated on its way.
+    pub handling: Handling,
 }
 
 /// An echo reply.
@@ -72,19 +72,19 @@ impl PingSocket {
         Ok(Self {
             socket,
             failing: false,
-            time_to_live: TimeToLive::of(target),
+            told: Told::of(target),
         })
     }
 
-    /// Sends an echo request; what fails is tried once more, as by [`UdpSide::send`](super::udp::UdpSide::send).
+    /// Sends an echo request; what fails is tried once more, as by [`UdpSide`](super::udp::UdpSide).
     pub fn send(&mut self, request: Request<'_>) -> io::Result<()> {
         let Request {
             target,
             sequence,
             payload,
-            time_to_live,
+            handling,
         } = request;
-        self.time_to_live.set(&self.socket, time_to_live);
+        self.told.tell(&self.socket, handling);
         match self.try_send(target, sequence, payload) {
             Err(error) if !would_block(&error) => {
                 self.failing = true;

@@ -5,9 +5,11 @@
 //! (a local route that prohibits): their containers see ENETUNREACH and EHOSTUNREACH.
 
 use std::io;
+use std::net::SocketAddr;
 
 use nix::errno::Errno;
 
+use super::handling::path_mtu;
 use crate::stack::{Fault, Unreachable};
 use crate::sys::error_queue::Origin;
 
@@ -22,6 +24,7 @@ pub fn unreachable(error: &io::Error) -> Unreachable {
         Errno::ECONNREFUSED | Errno::ECONNRESET => Unreachable::Refused,
         Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EINVAL | Errno::EAFNOSUPPORT => Unreachable::Network,
         Errno::ENOPROTOOPT => Unreachable::Protocol,
+        Errno::EPROTO => Unreachable::Parameter,
         Errno::EOPNOTSUPP => Unreachable::SourceRoute,
         Errno::EHOSTDOWN => Unreachable::HostUnknown,
         Errno::ENONET => Unreachable::Isolated,
@@ -31,6 +34,15 @@ pub fn unreachable(error: &io::Error) -> Unreachable {
         _ if is_exhaustion(error) => Unreachable::Exhausted,
         _ => Unreachable::Host,
     }
+}
+
+/// Why a datagram for `target` did not leave. What is too long for the way is told how long it may be.
+pub fn unsent(error: &io::Error, target: SocketAddr) -> Fault {
+    let too_long = error.raw_os_error().map(Errno::from_raw) == Some(Errno::EMSGSIZE);
+    if too_long && let Ok(mtu) = path_mtu(target) {
+        return Fault::TooBig { mtu };
+    }
+    unreachable(error).into()
 }
 
 /// What an ICMP error says; none where it is no end of a datagram, or our own kernel has said it at once.
@@ -54,6 +66,7 @@ fn icmp_fault(message: (u8, u8), mtu: u32) -> Option<Fault> {
         (3, 7) => Unreachable::HostUnknown,
         (3, 8) => Unreachable::Isolated,
         (3, 13..=15) => Unreachable::Prohibited,
+        (12, _) => Unreachable::Parameter,
         (11, 0) => return Some(Fault::TimeExceeded),
         _ => return None,
     };
@@ -67,6 +80,7 @@ fn icmpv6_fault(message: (u8, u8), mtu: u32) -> Option<Fault> {
         (1, 1 | 5 | 6) => Unreachable::Prohibited,
         (1, 2 | 3) => Unreachable::Host,
         (1, 4) => Unreachable::Refused,
+        (4, _) => Unreachable::Parameter,
         (2, _) => return Some(too_big(mtu)),
         (3, 0) => return Some(Fault::TimeExceeded),
         _ => return None,
@@ -108,6 +122,7 @@ mod tests {
             (Errno::ETIMEDOUT, Unreachable::TimedOut),
             (Errno::EMFILE, Unreachable::Exhausted),
             (Errno::ENOPROTOOPT, Unreachable::Protocol),
+            (Errno::EPROTO, Unreachable::Parameter),
             (Errno::EHOSTDOWN, Unreachable::HostUnknown),
             (Errno::ENONET, Unreachable::Isolated),
             (Errno::ENETDOWN, Unreachable::Network),

@@ -7,7 +7,7 @@
 pub mod echo;
 pub mod errno;
 mod failure;
-mod hops;
+mod handling;
 pub mod listen;
 pub mod outbound;
 pub mod relay;

@@ -12,13 +12,19 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::errno::{unreachable, would_block};
+use super::failure::next_failure;
+use super::handling::Told;
 use super::outbound::Outbound;
-use crate::stack::Unreachable;
+use crate::stack::{Failure, Handling, Unconnected, Unreachable};
+use crate::sys::error_queue;
 
 /// A flow's host socket with the readiness that it was last told of.
 #[derive(Debug)]
 pub struct TcpSide {
     stream: Stream,
+    told: Told,
+    /// Whoever ends its SYN on the way is to be named.
+    traced: Option<IpAddr>,
     phase: Phase,
     readable: bool,
     writable: bool,
@@ -55,20 +61,23 @@ impl TcpSide {
     pub fn connect(
         target: SocketAddr,
         outbound: Outbound,
+        handling: Handling,
         registry: &Registry,
         token: Token,
     ) -> Result<Self, Unreachable> {
-        let stream = match outbound.towards(target.ip()) {
-            Some(source) => connect_from(source, target),
-            None => TcpStream::connect(target),
-        };
+        let mut told = Told::of_connection(target.ip());
+        let traced = Some(target.ip()).filter(|_| handling.time_to_live < TRACED_BELOW);
+        let stream = open(target, handling, &mut told, traced).and_then(|socket| call(socket, outbound, target));
         let stream = stream.map_err(|error| not_connected(&error, target))?;
-        Self::register(Stream::Tcp(stream), Phase::Connecting, registry, token).map_err(|error| unreachable(&error))
+        let side = Self::register(Stream::Tcp(stream), told, Phase::Connecting, registry, token);
+        let side = side.map_err(|error| unreachable(&error))?;
+        Ok(Self { traced, ..side })
     }
 
     /// Takes over an accepted client.
-    pub fn accepted(stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
-        Self::register(Stream::Tcp(stream), Phase::Open, registry, token)
+    pub fn accepted(stream: TcpStream, client: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+        let told = Told::of_connection(client.ip());
+        Self::register(Stream::Tcp(stream), told, Phase::Open, registry, token)
     }
 
     /// A pair whose other end is handed to the resolver.
@@ -76,11 +85,25 @@ impl TcpSide {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
-        let side = Self::register(Stream::Pair(UnixStream::from_std(ours)), Phase::Open, registry, token)?;
+        let told = Told::of_connection(Ipv6Addr::UNSPECIFIED.into());
+        let side = Self::register(
+            Stream::Pair(UnixStream::from_std(ours)),
+            told,
+            Phase::Open,
+            registry,
+            token,
+        )?;
         Ok((side, theirs))
     }
 
-    fn register(mut stream: Stream, phase: Phase, registry: &Registry, token: Token) -> io::Result<Self> {
+    /// What the container sends is to be treated so on its way.
+    pub fn handle(&mut self, handling: Handling) {
+        if let Stream::Tcp(stream) = &self.stream {
+            self.told.tell(stream, handling);
+        }
+    }
+
+    fn register(mut stream: Stream, told: Told, phase: Phase, registry: &Registry, token: Token) -> io::Result<Self> {
         if let Stream::Tcp(tcp) = &stream {
             // The container's own Nagle has already decided what is a segment.
             tcp.set_nodelay(true)?;
@@ -94,6 +117,8 @@ impl TcpSide {
         let open = phase == Phase::Open;
         Ok(Self {
             stream,
+            told,
+            traced: None,
             phase,
             readable: open,
             writable: open,
@@ -124,19 +149,23 @@ impl TcpSide {
     }
 
     /// The outcome of connect(2), once there is one.
-    pub fn connect_outcome(&mut self) -> Option<Result<(), Unreachable>> {
+    pub fn connect_outcome(&mut self) -> Option<Result<(), Unconnected>> {
         let Stream::Tcp(stream) = &self.stream else { return None };
         if self.phase != Phase::Connecting || !self.writable {
             return None;
         }
         match stream.take_error() {
-            Ok(Some(error)) | Err(error) => return Some(Err(unreachable(&error))),
+            Ok(Some(error)) | Err(error) => return Some(Err(self.unconnected(&error))),
             Ok(None) => {}
         }
         match stream.peer_addr() {
             Ok(_) => {
                 self.phase = Phase::Open;
                 self.readable = true;
+                if let Some(target) = self.traced.take() {
+                    // ICMP does not end what is established (RFC 5461), unless it is asked for.
+                    let _ = error_queue::disable(stream, target);
+                }
                 Some(Ok(()))
             }
             // mio may wake before the connection is decided.
@@ -144,8 +173,21 @@ impl TcpSide {
                 self.writable = false;
                 None
             }
-            Err(error) => Some(Err(unreachable(&error))),
+            Err(error) => Some(Err(self.unconnected(&error))),
         }
+    }
+
+    /// Why it is not connected, in the words of the machine that said so if it is to be named.
+    fn unconnected(&self, error: &io::Error) -> Unconnected {
+        let mut quoted = [0; QUOTED_BYTES];
+        let said = match &self.stream {
+            Stream::Tcp(stream) if self.traced.is_some() => next_failure(stream, &mut quoted),
+            Stream::Tcp(_) | Stream::Pair(_) => None,
+        };
+        said.map_or_else(
+            || unreachable(error).into(),
+            |Failure { fault, offender, .. }| Unconnected { fault, offender },
+        )
     }
 
     /// Reads bytes of the host.
@@ -217,13 +259,23 @@ impl TcpSide {
     }
 }
 
-/// As [`TcpStream::connect`], from this address.
-fn connect_from(source: IpAddr, target: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    // The port is chosen when the target is known, of which each has 64 Ki (ip(7)); before Linux 4.2 it is chosen now.
-    let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
-    socket.bind(&SocketAddr::new(source, 0).into())?;
+/// A socket whose SYN is treated so already.
+fn open(target: SocketAddr, handling: Handling, told: &mut Told, traced: Option<IpAddr>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
+    told.tell(&socket, handling);
+    if let Some(target) = traced {
+        error_queue::enable(&socket, target)?;
+    }
+    Ok(socket)
+}
+
+/// connect(2), from the address that is meant for the target.
+fn call(socket: Socket, outbound: Outbound, target: SocketAddr) -> io::Result<TcpStream> {
+    if let Some(source) = outbound.towards(target.ip()) {
+        // The port is chosen when the target is known, of which each has 64 Ki (ip(7)); before Linux 4.2 it is chosen now.
+        let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
     match socket.connect(&target.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
         Ok(()) | Err(_) => Ok(TcpStream::from_std(socket.into())),
@@ -278,6 +330,13 @@ impl Write for Stream {
     }
 }
 
+/// A SYN that may go fewer hops is somebody's who wants to know the way (`traceroute -T`, `mtr --tcp`): hosts begin with 64
+/// or more, and no way is longer than half of that.
+const TRACED_BELOW: u8 = 32;
+
+/// Bytes of what an ICMP error quotes that are looked at: none.
+const QUOTED_BYTES: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
@@ -293,7 +352,13 @@ mod tests {
         let host = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (ours, _) = listener.accept().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let side = TcpSide::accepted(TcpStream::from_std(ours), poll.registry(), Token(0)).unwrap();
+        let side = TcpSide::accepted(
+            TcpStream::from_std(ours),
+            host.local_addr().unwrap(),
+            poll.registry(),
+            Token(0),
+        )
+        .unwrap();
         (side, host)
     }
 

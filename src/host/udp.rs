@@ -16,9 +16,9 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setso
 
 use super::errno::would_block;
 use super::failure::next_failure;
-use super::hops::TimeToLive;
+use super::handling::Told;
 use super::outbound::Outbound;
-use crate::stack::Failure;
+use crate::stack::{Failure, Handling};
 use crate::sys::datagrams::Batch;
 use crate::sys::error_queue;
 
@@ -28,7 +28,7 @@ pub struct UdpSide {
     socket: UdpSocket,
     /// A call has failed with what may have been the error of an earlier datagram: its queue of errors is to be read.
     failing: bool,
-    time_to_live: TimeToLive,
+    told: Told,
 }
 
 impl UdpSide {
@@ -65,26 +65,20 @@ impl UdpSide {
         Ok(Self {
             socket,
             failing: false,
-            time_to_live: TimeToLive::of(own),
+            told: Told::of(own),
         })
     }
 
-    /// What is sent next may go so many hops.
-    pub fn set_time_to_live(&mut self, hops: u8) {
-        self.time_to_live.set(&self.socket, hops);
+    /// What is sent next is to be treated so on its way.
+    pub fn handle(&mut self, handling: Handling) {
+        self.told.tell(&self.socket, handling);
     }
 
     /// Sends a datagram, or several of `segment` bytes.
-    ///
-    /// An error that is reported first may be an earlier datagram's, which the socket was told of meanwhile; so what
-    /// fails is tried once more, and [`UdpSide::failure`] has what was said about the earlier one.
     pub fn send(&mut self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
-        let sent = match self.try_send(target, payload, segment) {
-            Err(error) if !would_block(&error) => {
-                self.failing = true;
-                self.try_send(target, payload, segment)
-            }
-            outcome => outcome,
+        let sent = match segment.filter(|segment| payload.len() > segment.get().into()) {
+            None => self.send_one(target, payload),
+            Some(segment) => self.send_several(target, payload, segment),
         };
         sent.map_err(|error| {
             // It has a port, so it lacks an address to go out from: IPv6 is switched off by sysctl.
@@ -96,26 +90,40 @@ impl UdpSide {
         })
     }
 
-    fn try_send(&self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
-        let Some(segment) = segment.filter(|segment| payload.len() > segment.get().into()) else {
-            return self.socket.send_to(payload, target).map(drop);
-        };
-        let cut = [ControlMessage::UdpGsoSegments(&segment.get())];
-        let target_address = SockaddrStorage::from(target);
-        let parts = [IoSlice::new(payload)];
-        match sendmsg(
-            self.socket.as_raw_fd(),
-            &parts,
-            &cut,
-            MsgFlags::empty(),
-            Some(&target_address),
-        ) {
-            Ok(_) => Ok(()),
+    fn send_one(&mut self, target: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        self.insist(|socket| socket.send_to(payload, target).map(drop))
+    }
+
+    fn send_several(&mut self, target: SocketAddr, payload: &[u8], segment: NonZeroU16) -> io::Result<()> {
+        let (cut, parts) = (
+            [ControlMessage::UdpGsoSegments(&segment.get())],
+            [IoSlice::new(payload)],
+        );
+        let address = SockaddrStorage::from(target);
+        let sent = self.insist(|socket| {
+            let sent = sendmsg(socket.as_raw_fd(), &parts, &cut, MsgFlags::empty(), Some(&address));
+            Ok(sent.map(drop)?)
+        });
+        match sent.as_ref().map_err(io::Error::raw_os_error) {
             // Too many, too long for the way, or an interface that cannot: one by one then, each with its own fate.
-            Err(Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE) => payload
-                .chunks(segment.get().into())
-                .try_for_each(|datagram| self.socket.send_to(datagram, target).map(drop)),
-            Err(errno) => Err(errno.into()),
+            Err(Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE)) => {
+                let datagrams = payload.chunks(segment.get().into());
+                let each = datagrams.map(|datagram| self.send_one(target, datagram));
+                each.reduce(Result::and).unwrap_or(Ok(()))
+            }
+            Ok(()) | Err(_) => sent,
+        }
+    }
+
+    /// Calls until the outcome is this call's own: an error that is reported first may be an earlier datagram's, which the
+    /// socket was told of meanwhile; [`UdpSide::failure`] has what was said about that one.
+    fn insist(&mut self, mut call: impl FnMut(&UdpSocket) -> io::Result<()>) -> io::Result<()> {
+        match call(&self.socket) {
+            Err(error) if !would_block(&error) => {
+                self.failing = true;
+                call(&self.socket)
+            }
+            outcome => outcome,
         }
     }
 

@@ -23,12 +23,16 @@ pub(super) enum AgentRequest {
     Network { spec: NetworkSpec, userns: bool },
     /// Connect a network namespace, which follows, by a veth. The processes of an `owned` one end with the network.
     Attach { spec: InterfaceSpec, owned: bool },
-    /// Make one end of a cable.
-    Cable,
+    /// Make one end of a cable, for the container whose interface this is.
+    Cable { spec: InterfaceSpec },
     /// Remove a port.
     Detach { port: String },
     /// Describe the bridge.
     Bridge,
+    /// Let containers reach each other, or not: those that are there at once, and those to come.
+    Icc { icc: bool },
+    /// Say how many frames with another's address came in at a port, or at all ports so far.
+    Spoofed { port: Option<String> },
     /// Remove everything and end.
     Shutdown,
 }
@@ -50,7 +54,9 @@ pub(super) enum AgentAnswer {
     Cable { ifname: String },
     /// To `Bridge`.
     Bridge(BridgeView),
-    /// To `Detach` and `Shutdown`.
+    /// To `Spoofed`.
+    Spoofed { frames: u64 },
+    /// To `Detach`, `Icc` and `Shutdown`.
     Done,
 }
 

@@ -151,16 +151,18 @@ impl Agent {
         };
         match link.ask(&request, &[netns.as_fd()])? {
             AgentAnswer::Port { ifname } => Ok(ifname),
-            AgentAnswer::Uplink { .. } | AgentAnswer::Cable { .. } | AgentAnswer::Bridge(_) | AgentAnswer::Done => {
-                Err(link.unexpected())
-            }
+            AgentAnswer::Uplink { .. }
+            | AgentAnswer::Cable { .. }
+            | AgentAnswer::Bridge(_)
+            | AgentAnswer::Spoofed { .. }
+            | AgentAnswer::Done => Err(link.unexpected()),
         }
     }
 
-    /// Makes the bridge's end of a cable; [`crate::netns::join`] makes the other.
-    pub fn cable(&self) -> Result<CableEnd, AgentError> {
+    /// Makes the bridge's end of a cable for a container with this interface; [`crate::netns::join`] makes the other.
+    pub fn cable(&self, spec: &InterfaceSpec) -> Result<CableEnd, AgentError> {
         let mut link = self.link();
-        let AgentAnswer::Cable { ifname } = link.ask(&AgentRequest::Cable, &[])? else {
+        let AgentAnswer::Cable { ifname } = link.ask(&AgentRequest::Cable { spec: spec.clone() }, &[])? else {
             return Err(link.unexpected());
         };
         Ok(CableEnd {
@@ -183,6 +185,22 @@ impl Agent {
             return Err(link.unexpected());
         };
         Ok(view)
+    }
+
+    /// How many frames with an address of somebody else's came in at a port, or at all ports so far, and were dropped
+    /// there; 0 where the kernel cannot look at them.
+    pub fn spoofed(&self, port: Option<&str>) -> Result<u64, AgentError> {
+        let mut link = self.link();
+        let port = port.map(str::to_owned);
+        let AgentAnswer::Spoofed { frames } = link.ask(&AgentRequest::Spoofed { port }, &[])? else {
+            return Err(link.unexpected());
+        };
+        Ok(frames)
+    }
+
+    /// Lets containers reach each other, or not, from now on: all of them, or nothing has changed.
+    pub fn set_icc(&self, icc: bool) -> Result<(), AgentError> {
+        self.link().ask(&AgentRequest::Icc { icc }, &[]).map(|_| ())
     }
 
     /// Ends the network: owned containers, ports, bridge, agent. When it returns, nothing of it runs; an

@@ -1,6 +1,7 @@
 //! Namespaces, rtnetlink and the agent.
 //!
-//! The only module that makes or enters namespaces and speaks netlink. The helper calls [`Agent`], [`Namespace`] and
+//! The only module that makes or enters namespaces and speaks netlink, but for `compat::confine`, which leaves for one that is
+//! empty. The helper calls [`Agent`], [`Namespace`] and
 //! [`host_facts()`]; the binary runs [`agent`] and [`join`] as processes of their own, because entering a namespace
 //! changes a whole process and the helper must stay where the host's network is.
 //!
@@ -27,6 +28,7 @@ pub mod line;
 mod namespace;
 mod netlink;
 mod new_routes;
+mod nftables;
 pub mod outpost;
 mod refusal;
 mod spec;

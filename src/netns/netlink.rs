@@ -118,15 +118,18 @@ pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(
     Ok(())
 }
 
-/// How an interface of the namespace that we are in takes part in IPv6: not at all without an address of ours, and with
-/// one by that alone.
+/// How an interface of the namespace that we are in takes part in IPv6: with an address of ours by that alone, without
+/// one not at all, unless it is to ask for one as the namespace's own settings have it.
 pub(super) fn set_ipv6_of(spec: &InterfaceSpec) {
-    if spec.addresses.iter().any(IpNetwork::is_ipv6) {
-        for (setting, value) in STATIC {
-            set_sysctl(&format!("/proc/sys/net/ipv6/conf/{}/{setting}", spec.ifname), value);
-        }
+    let settings: &[_] = if spec.addresses.iter().any(IpNetwork::is_ipv6) {
+        &STATIC
+    } else if spec.asks_for_ipv6 {
+        &[ON]
     } else {
-        switch_off_ipv6_of(&spec.ifname);
+        return switch_off_ipv6_of(&spec.ifname);
+    };
+    for (setting, value) in settings {
+        set_sysctl(&format!("/proc/sys/net/ipv6/conf/{}/{setting}", spec.ifname), value);
     }
 }
 
@@ -178,14 +181,12 @@ async fn add_default_route(handle: &Handle, index: u32, gateway: IpAddr) -> Resu
 /// How long the kernel may take for one request; it needs milliseconds, and the helper waits twice as long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Of an interface that we configure (ip-sysctl.rst of the kernel): on, whatever the host's default is; no neighbour
-/// changes routes or addresses, and the link-local address is good at once as ours is.
-const STATIC: [(&str, &str); 4] = [
-    ("disable_ipv6", "0"),
-    ("accept_ra", "0"),
-    ("autoconf", "0"),
-    ("accept_dad", "0"),
-];
+/// IPv6 is on, whatever the host's default is (ip-sysctl.rst of the kernel).
+const ON: (&str, &str) = ("disable_ipv6", "0");
+
+/// Of an interface that we configure: no neighbour changes routes or addresses, and the link-local address is good at
+/// once as ours is.
+const STATIC: [(&str, &str); 4] = [ON, ("accept_ra", "0"), ("autoconf", "0"), ("accept_dad", "0")];
 
 /// Of a network namespace, for both address families.
 const CONGESTION_CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";

@@ -37,6 +37,8 @@ pub struct InterfaceSpec {
     pub addresses: Vec<IpNetwork>,
     /// Where the default routes lead, one for each family.
     pub gateways: Vec<IpAddr>,
+    /// IPv6 is on also without an address of ours, and what comes of it the namespace's own business.
+    pub asks_for_ipv6: bool,
     /// IP MTU, in bytes without the Ethernet header.
     pub mtu: u16,
 }

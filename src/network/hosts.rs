@@ -69,14 +69,19 @@ impl Display for AddHost {
     }
 }
 
-/// /etc/hosts in Docker's order: a line for each address of the container's own, localhost, then what was added.
-pub fn hosts(addresses: &[IpAddr], hostname: &str, gateway: IpAddr, added: &[AddHost]) -> String {
+/// /etc/hosts in Docker's order: a line for each address of the container's own, localhost, what was added, then the lines
+/// about links.
+pub fn hosts(addresses: &[IpAddr], hostname: &str, gateway: IpAddr, added: &[AddHost], linked: &[String]) -> String {
     let names = own_names(hostname);
     let own = addresses.iter().map(|address| format!("{address}\t{names}\n"));
     let mut text = own.collect::<String>() + LOCALHOST;
     for host in added {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "{}\t{}", host.address.unwrap_or(gateway), host.name);
+    }
+    for line in linked {
+        text.push_str(line);
+        text.push('\n');
     }
     text
 }
@@ -138,20 +143,28 @@ mod tests {
         let added: Vec<AddHost> = ["db:10.0.0.9", "host:host-gateway", "six:fd00::1"]
             .map(|text| text.parse().unwrap())
             .into();
-        let text = hosts(&[ip("172.17.0.2"), ip("fd00:9::2")], "web", ip("172.17.0.1"), &added);
+        let linked = ["172.17.0.5\tdb b9ff".to_owned()];
+        let text = hosts(
+            &[ip("172.17.0.2"), ip("fd00:9::2")],
+            "web",
+            ip("172.17.0.1"),
+            &added,
+            &linked,
+        );
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "172.17.0.2\tweb");
         assert_eq!(lines[1], "fd00:9::2\tweb");
         assert_eq!(lines[2], "127.0.0.1\tlocalhost");
         assert_eq!(lines[3], "::1\tlocalhost ip6-localhost ip6-loopback");
-        assert_eq!(lines[8..], ["10.0.0.9\tdb", "172.17.0.1\thost", "fd00::1\tsix"]);
+        assert_eq!(lines[8..11], ["10.0.0.9\tdb", "172.17.0.1\thost", "fd00::1\tsix"]);
+        assert_eq!(lines[11..], linked);
         assert!(text.ends_with('\n'));
     }
 
     #[test]
     fn a_hostname_with_a_domain_is_known_by_both() {
         assert!(
-            hosts(&[ip("10.0.0.2")], "web.example.org", ip("10.0.0.1"), &[])
+            hosts(&[ip("10.0.0.2")], "web.example.org", ip("10.0.0.1"), &[], &[])
                 .starts_with("10.0.0.2\tweb.example.org web\n")
         );
     }

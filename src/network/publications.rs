@@ -1,15 +1,21 @@
-//! Which container publishes which port of the host, and which number comes next when none is given.
+//! Which container publishes which port of the host: the books that are asked before the kernel, as Docker does.
 //!
-//! Our own table is asked before the kernel, as Docker does: it knows the name of the holder, and a wildcard and one of
-//! its addresses conflict even where the kernel would allow both. Whether a port is really free only the bind can tell;
-//! the helper makes it, and asks for another candidate when it fails. Pure; called by the helper.
+//! They know the name of a holder, and that a wildcard and each of its addresses conflict even where the kernel would allow
+//! both. Whether a port is really free only the bind can tell, and a great many binds take their time. So a port is
+//! *claimed* first, which keeps everybody else off, then bound by the helper without holding the books, and claimed anew
+//! if another program turns out to have it ([`Publications::claim_next`]). Whatever is asked costs the logarithm of how
+//! many ports are published.
+//!
+//! Pure; called by the helper.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use super::ports::{ContainerPort, Protocol};
+use super::automatic::AutoPorts;
+use super::ports::{ContainerPort, Mapping, Number, PortRange, Protocol};
 
 /// A listener of the host: what is bound for a published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,13 +28,18 @@ pub struct Binding {
     pub protocol: Protocol,
 }
 
+/// A container that publishes ports.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name, for messages.
+    pub name: String,
+}
+
 /// Who publishes by a binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publisher {
-    /// Id of the container.
-    pub id: String,
-    /// Its name, for messages.
-    pub name: String,
+    /// The container.
+    pub owner: Arc<Owner>,
     /// The port inside.
     pub container_port: ContainerPort,
 }
@@ -38,11 +49,23 @@ pub struct Publisher {
 pub struct Publications {
     // Protocol and port first: a conflict needs both equal.
     by_port: BTreeMap<(Protocol, u16, IpAddr), Publisher>,
+    automatic: AutoPorts,
+}
+
+/// A number of the host that a port has in the books, at every address of its reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// What was asked for.
+    pub mapping: Mapping,
+    /// The number.
+    pub port: u16,
+    /// How many were tried before, where any will do.
+    tries: usize,
 }
 
 /// A port that one of our containers has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Bind for {wanted} failed: port is already allocated by container {} ({held}->{})", .publisher.name, .publisher.container_port)]
+#[error("Bind for {wanted} failed: port is already allocated by container {} ({held}->{})", .publisher.owner.name, .publisher.container_port)]
 pub struct PortInUse {
     /// What was asked for.
     pub wanted: Binding,
@@ -50,6 +73,26 @@ pub struct PortInUse {
     pub held: Binding,
     /// Whose it is.
     pub publisher: Publisher,
+}
+
+/// Why a port has no number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// The one that was asked for is taken.
+    #[error(transparent)]
+    InUse(#[from] PortInUse),
+    /// So are all of the range.
+    #[error("Bind for {at} failed: all ports are allocated; choose another range")]
+    RangeInUse {
+        /// Address and range.
+        at: String,
+    },
+    /// No number is left, or none of those tried could be had.
+    #[error(
+        "no free host port for {0}: {AUTOMATIC_TRIES} tries were all in use; name one with -p HOSTPORT:{port}",
+        port = .0.port
+    )]
+    NoneFree(ContainerPort),
 }
 
 impl Binding {
@@ -60,6 +103,10 @@ impl Binding {
         let wildcard = self.address.is_unspecified() || other.address.is_unspecified();
         same_port && same_family && (wildcard || self.address == other.address)
     }
+
+    fn key(self) -> (Protocol, u16, IpAddr) {
+        (self.protocol, self.port, self.address)
+    }
 }
 
 impl Display for Binding {
@@ -68,114 +115,162 @@ impl Display for Binding {
     }
 }
 
-impl Publications {
-    /// Whether our own containers leave `wanted` free.
-    pub fn check(&self, wanted: Binding) -> Result<(), PortInUse> {
-        let first = (wanted.protocol, wanted.port, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let same_port = self
-            .by_port
-            .range(first..)
-            .take_while(|((protocol, port, _), _)| (*protocol, *port) == (wanted.protocol, wanted.port));
-        for (key, publisher) in same_port {
-            let held = binding(*key);
-            if held.conflicts_with(&wanted) {
-                return Err(PortInUse {
-                    wanted,
-                    held,
-                    publisher: publisher.clone(),
-                });
-            }
-        }
-        Ok(())
+impl Claim {
+    /// What it stands in the books as.
+    pub fn bindings(&self) -> impl Iterator<Item = Binding> + use<> {
+        bindings(self.mapping, self.port)
     }
 
-    /// Enters a binding that [`Self::check`] and the kernel have allowed.
-    pub fn insert(&mut self, binding: Binding, publisher: Publisher) -> Result<(), PortInUse> {
-        self.check(binding)?;
-        self.by_port
-            .insert((binding.protocol, binding.port, binding.address), publisher);
-        Ok(())
+    /// Whether another number would do.
+    pub fn is_flexible(&self) -> bool {
+        !matches!(self.mapping.number, Number::Exactly(_))
+    }
+}
+
+impl Publications {
+    /// Leaves these numbers out where one is chosen from now on.
+    pub fn reserve(&mut self, reserved: Vec<RangeInclusive<u16>>) {
+        self.automatic.reserve(reserved);
+    }
+
+    /// Claims a number for each of `mappings`, or for none of them: first those that can be had in one way only, then
+    /// those of a range, then those for which any will do.
+    pub fn claim_all(&mut self, mut mappings: Vec<Mapping>, owner: &Arc<Owner>) -> Result<Vec<Claim>, ClaimError> {
+        mappings.sort_unstable_by_key(Mapping::order);
+        let mut claims = Vec::with_capacity(mappings.len());
+        for mapping in mappings {
+            match self.claim(mapping, None, owner) {
+                Ok(claim) => claims.push(claim),
+                Err(error) => {
+                    self.give_back(&claims);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Gives up a number that another program has, for the next one.
+    pub fn claim_next(&mut self, claim: &Claim, owner: &Arc<Owner>) -> Result<Claim, ClaimError> {
+        self.give_back(std::slice::from_ref(claim));
+        self.claim(claim.mapping, Some(claim), owner)
+    }
+
+    /// Takes claims out of the books.
+    pub fn give_back<'c>(&mut self, claims: impl IntoIterator<Item = &'c Claim>) {
+        for binding in claims.into_iter().flat_map(Claim::bindings) {
+            self.remove(binding);
+        }
     }
 
     /// Takes a binding out; says whose it was.
     pub fn remove(&mut self, binding: Binding) -> Option<Publisher> {
-        self.by_port.remove(&(binding.protocol, binding.port, binding.address))
+        self.by_port.remove(&binding.key())
     }
 
-    /// Takes out all that a container publishes.
-    pub fn remove_container(&mut self, id: &str) {
-        self.by_port.retain(|_, publisher| publisher.id != id);
-    }
-
-    /// What a container publishes, in the order of container port, then host address.
-    pub fn of(&self, id: &str) -> Vec<(ContainerPort, Binding)> {
-        let own = self.by_port.iter().filter(|(_, publisher)| publisher.id == id);
-        let mut list: Vec<_> = own
-            .map(|(key, publisher)| (publisher.container_port, binding(*key)))
-            .collect();
-        list.sort_unstable();
-        list
-    }
-}
-
-/// The numbers for ports that are published without one: the next after the last, as Docker since 1.1 does.
-#[derive(Debug, Clone)]
-pub struct AutoPorts {
-    range: RangeInclusive<u16>,
-    reserved: Vec<RangeInclusive<u16>>,
-    last: u16,
-}
-
-impl AutoPorts {
-    /// From Docker's own range, leaving out what the host reserves for itself.
-    pub fn new(reserved: Vec<RangeInclusive<u16>>) -> Self {
-        Self {
-            range: DOCKERS,
-            reserved,
-            last: *DOCKERS.end(),
+    /// Whether our own containers leave `wanted` free.
+    pub fn check(&self, wanted: Binding) -> Result<(), PortInUse> {
+        match self.in_the_way_of(wanted) {
+            None => Ok(()),
+            Some((held, publisher)) => Err(PortInUse {
+                wanted,
+                held,
+                publisher: publisher.clone(),
+            }),
         }
     }
 
-    /// The next number that is not reserved and that `is_free` lets pass; `None` after a whole turn without one.
-    pub fn next_candidate(&mut self, is_free: impl Fn(u16) -> bool) -> Option<u16> {
-        for _ in self.range.clone() {
-            self.last = if self.last >= *self.range.end() {
-                *self.range.start()
-            } else {
-                self.last + 1
-            };
-            let port = self.last;
-            if !self.reserved.iter().any(|range| range.contains(&port)) && is_free(port) {
-                return Some(port);
+    fn claim(&mut self, mapping: Mapping, before: Option<&Claim>, owner: &Arc<Owner>) -> Result<Claim, ClaimError> {
+        let tries = before.map_or(0, |claim| claim.tries + 1);
+        let port = match mapping.number {
+            Number::Exactly(port) => {
+                bindings(mapping, port).try_for_each(|wanted| self.check(wanted))?;
+                port
             }
+            Number::FirstFree(range) => self.first_free(mapping, range, before.map(|claim| claim.port))?,
+            Number::Automatic => self
+                .any(mapping)
+                .filter(|_| tries < AUTOMATIC_TRIES)
+                .ok_or(ClaimError::NoneFree(mapping.container))?,
+        };
+        for binding in bindings(mapping, port) {
+            let publisher = Publisher {
+                owner: Arc::clone(owner),
+                container_port: mapping.container,
+            };
+            self.by_port.insert(binding.key(), publisher);
         }
-        None
+        Ok(Claim { mapping, port, tries })
+    }
+
+    fn first_free(&self, mapping: Mapping, range: PortRange, after: Option<u16>) -> Result<u16, ClaimError> {
+        let first = after.map_or(u32::from(range.first()), |port| u32::from(port) + 1);
+        let mut left = (first..=range.last().into()).filter_map(|port| u16::try_from(port).ok());
+        left.find(|port| self.is_free(mapping, *port)).ok_or_else(|| {
+            let address = mapping.reach.addresses().next();
+            let at = match address {
+                Some(IpAddr::V6(address)) => format!("[{address}]:{range}"),
+                Some(IpAddr::V4(address)) => format!("{address}:{range}"),
+                None => range.to_string(),
+            };
+            ClaimError::RangeInUse { at }
+        })
+    }
+
+    fn any(&mut self, mapping: Mapping) -> Option<u16> {
+        let mut automatic = std::mem::take(&mut self.automatic);
+        let port = automatic.next_candidate(|port| self.is_free(mapping, port));
+        self.automatic = automatic;
+        port
+    }
+
+    fn is_free(&self, mapping: Mapping, port: u16) -> bool {
+        bindings(mapping, port).all(|wanted| self.in_the_way_of(wanted).is_none())
+    }
+
+    /// The first binding that conflicts.
+    fn in_the_way_of(&self, wanted: Binding) -> Option<(Binding, &Publisher)> {
+        let (protocol, port, address) = wanted.key();
+        let (lowest, highest): (IpAddr, IpAddr) = match address {
+            IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into()),
+            IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from_bits(u128::MAX).into()),
+        };
+        let held = if address.is_unspecified() {
+            self.by_port
+                .range((protocol, port, lowest)..=(protocol, port, highest))
+                .next()
+        } else {
+            [lowest, address]
+                .into_iter()
+                .find_map(|address| self.by_port.get_key_value(&(protocol, port, address)))
+        };
+        held.map(|((protocol, port, address), publisher)| {
+            let held = Binding {
+                address: *address,
+                port: *port,
+                protocol: *protocol,
+            };
+            (held, publisher)
+        })
     }
 }
 
-/// `ip_local_reserved_ports` of the kernel: `8080,9148-9150`. What cannot be read reserves nothing.
-pub fn parse_reserved(text: &str) -> Vec<RangeInclusive<u16>> {
-    let parse = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse().ok()?..=last.parse().ok()?)
-    };
-    text.trim().split(',').filter_map(parse).collect()
-}
-
-fn binding((protocol, port, address): (Protocol, u16, IpAddr)) -> Binding {
-    Binding {
+fn bindings(mapping: Mapping, port: u16) -> impl Iterator<Item = Binding> + use<> {
+    let protocol = mapping.container.protocol;
+    mapping.reach.addresses().map(move |address| Binding {
         address,
         port,
         protocol,
-    }
+    })
 }
 
-/// RFC 6335 calls 49152 up dynamic; Docker has begun one above since its first port allocator.
-const DOCKERS: RangeInclusive<u16> = 49153..=65535;
+/// As often as Docker tries.
+const AUTOMATIC_TRIES: usize = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::ports::{Front, PortSpec, Reach};
 
     fn on(address: &str, port: u16, protocol: Protocol) -> Binding {
         Binding {
@@ -189,40 +284,59 @@ mod tests {
         on(address, port, Protocol::Tcp)
     }
 
-    fn web() -> Publisher {
-        Publisher {
-            id: "b9ff".into(),
-            name: "web".into(),
-            container_port: "80".parse().unwrap(),
-        }
+    fn owner(name: &str) -> Arc<Owner> {
+        Arc::new(Owner { name: name.into() })
     }
 
-    fn published(binding: Binding) -> Publications {
+    fn mappings(specs: &[&str]) -> Vec<Mapping> {
+        let specs = specs.iter().map(|spec| spec.parse::<PortSpec>().unwrap());
+        specs.flat_map(|spec| spec.mappings(Front::At(Reach::Every))).collect()
+    }
+
+    fn claim(publications: &mut Publications, name: &str, specs: &[&str]) -> Result<Vec<Claim>, ClaimError> {
+        publications.claim_all(mappings(specs), &owner(name))
+    }
+
+    fn numbers(claims: &[Claim]) -> Vec<(u16, u16)> {
+        let number = |claim: &Claim| (claim.mapping.container.port, claim.port);
+        claims.iter().map(number).collect()
+    }
+
+    fn published(specs: &[&str]) -> Publications {
         let mut publications = Publications::default();
-        publications.insert(binding, web()).unwrap();
+        claim(&mut publications, "web", specs).unwrap();
         publications
     }
 
     #[test]
     fn a_wildcard_conflicts_with_each_of_its_addresses() {
         for (held, wanted, free) in [
-            (tcp("0.0.0.0", 80), tcp("0.0.0.0", 80), false),
-            (tcp("0.0.0.0", 80), tcp("127.0.0.1", 80), false),
-            (tcp("127.0.0.1", 80), tcp("0.0.0.0", 80), false),
-            (tcp("::", 80), tcp("::1", 80), false),
-            (tcp("::1", 80), tcp("::", 80), false),
-            (tcp("127.0.0.1", 80), tcp("127.0.0.2", 80), true),
-            (tcp("0.0.0.0", 80), tcp("::", 80), true),
-            (tcp("0.0.0.0", 80), tcp("0.0.0.0", 81), true),
-            (tcp("0.0.0.0", 80), on("0.0.0.0", 80, Protocol::Udp), true),
+            ("0.0.0.0:80:1", tcp("0.0.0.0", 80), false),
+            ("0.0.0.0:80:1", tcp("127.0.0.1", 80), false),
+            ("127.0.0.1:80:1", tcp("0.0.0.0", 80), false),
+            ("255.255.255.255:80:1", tcp("0.0.0.0", 80), false),
+            ("[::]:80:1", tcp("::1", 80), false),
+            ("[::1]:80:1", tcp("::", 80), false),
+            ("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:80:1", tcp("::", 80), false),
+            ("127.0.0.1:80:1", tcp("127.0.0.2", 80), true),
+            ("0.0.0.0:80:1", tcp("::", 80), true),
+            ("0.0.0.0:80:1", tcp("::1", 80), true),
+            ("0.0.0.0:80:1", tcp("0.0.0.0", 81), true),
+            ("0.0.0.0:80:1", on("0.0.0.0", 80, Protocol::Udp), true),
+            ("80:1", tcp("127.0.0.1", 80), false),
+            ("80:1", tcp("::1", 80), false),
         ] {
-            assert_eq!(published(held).check(wanted).is_ok(), free, "{held} {wanted}");
+            let checked = published(&[held]).check(wanted);
+            assert_eq!(checked.is_ok(), free, "{held} {wanted}");
+            if let Err(error) = checked {
+                assert!(error.held.conflicts_with(&wanted), "{error}");
+            }
         }
     }
 
     #[test]
     fn the_error_says_who_has_it() {
-        let error = published(tcp("0.0.0.0", 8080))
+        let error = published(&["0.0.0.0:8080:80"])
             .check(tcp("127.0.0.1", 8080))
             .unwrap_err();
         assert_eq!(
@@ -232,60 +346,108 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_insert_changes_nothing() {
-        let mut publications = published(tcp("0.0.0.0", 8080));
-        let other = Publisher {
-            id: "0123".into(),
-            name: "db".into(),
-            container_port: "5432".parse().unwrap(),
-        };
-        assert!(publications.insert(tcp("127.0.0.1", 8080), other).is_err());
-        assert!(publications.of("0123").is_empty());
-        assert_eq!(publications.of("b9ff"), [("80".parse().unwrap(), tcp("0.0.0.0", 8080))]);
-    }
-
-    #[test]
-    fn what_a_container_publishes_goes_with_it() {
-        let mut publications = published(tcp("::", 8080));
-        publications.insert(tcp("0.0.0.0", 8080), web()).unwrap();
-        let shown: Vec<_> = publications
-            .of("b9ff")
-            .iter()
-            .map(|(_, binding)| binding.to_string())
-            .collect();
-        assert_eq!(shown, ["0.0.0.0:8080", "[::]:8080"]);
-        assert_eq!(publications.remove(tcp("::", 8080)), Some(web()));
-        assert_eq!(publications.remove(tcp("::", 8080)), None);
-        publications.remove_container("b9ff");
-        assert_eq!(publications.check(tcp("0.0.0.0", 8080)), Ok(()));
-    }
-
-    #[test]
-    fn automatic_ports_go_on_after_the_last_and_wrap() {
-        let mut auto = AutoPorts::new(parse_reserved("49154,49156-49158\n"));
-        let first: Vec<_> = (0..3).filter_map(|_| auto.next_candidate(|_| true)).collect();
-        assert_eq!(first, [49153, 49155, 49159]);
-        auto.last = 65534;
-        let wrapped: Vec<_> = (0..2).filter_map(|_| auto.next_candidate(|_| true)).collect();
-        assert_eq!(wrapped, [65535, 49153]);
-    }
-
-    #[test]
-    fn taken_numbers_are_passed_over_and_a_full_range_ends() {
-        let mut auto = AutoPorts::new(Vec::new());
-        assert_eq!(auto.next_candidate(|port| port > 50_000), Some(50_001));
-        assert_eq!(auto.next_candidate(|_| false), None);
+    fn a_refused_claim_changes_nothing() {
+        let mut publications = published(&["0.0.0.0:8005:80"]);
+        let before = publications.by_port.clone();
+        let error = claim(&mut publications, "db", &["9000:1", "8000-8010:80-90"]).unwrap_err();
         assert_eq!(
-            auto.next_candidate(|_| true),
-            Some(50_002),
-            "a fruitless turn ends where it began"
+            error.to_string(),
+            "Bind for 0.0.0.0:8005 failed: port is already allocated by container web (0.0.0.0:8005->80/tcp)"
+        );
+        assert_eq!(publications.by_port, before);
+        let error = claim(&mut publications, "db", &["9000:1", "9000:2"]).unwrap_err();
+        assert!(error.to_string().contains("by container db"), "{error}");
+        assert_eq!(publications.by_port, before);
+    }
+
+    #[test]
+    fn what_is_given_back_is_free() {
+        let mut publications = Publications::default();
+        let claims = claim(&mut publications, "web", &["8080:80", "53/udp"]).unwrap();
+        assert!(claim(&mut publications, "db", &["[::1]:8080:1"]).is_err());
+        publications.give_back(&claims);
+        assert!(publications.by_port.is_empty());
+        assert_eq!(publications.remove(tcp("::", 8080)), None);
+    }
+
+    #[test]
+    fn one_port_takes_the_first_of_a_range_that_is_free() {
+        let mut publications = published(&["8000:1", "127.0.0.1:8002:1"]);
+        let first = claim(&mut publications, "db", &["8000-8003:80"]).unwrap();
+        assert_eq!(numbers(&first), [(80, 8001)]);
+        let second = claim(&mut publications, "db", &["127.0.0.2:8000-8003:80"]).unwrap();
+        assert_eq!(numbers(&second), [(80, 8002)], "another address is free there");
+        let third = claim(&mut publications, "db", &["8000-8003:81"]).unwrap();
+        assert_eq!(numbers(&third), [(81, 8003)]);
+        let error = claim(&mut publications, "db", &["8000-8003:82"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Bind for 0.0.0.0:8000-8003 failed: all ports are allocated; choose another range"
         );
     }
 
     #[test]
-    fn reserved_ports_are_the_kernels_words() {
-        assert_eq!(parse_reserved("8080,9148-9150\n"), [8080..=8080, 9148..=9150]);
-        assert!(parse_reserved("\n").is_empty());
-        assert_eq!(parse_reserved("x,80,99999"), [80..=80]);
+    fn exact_ports_come_before_ranges_and_those_before_automatic_ones() {
+        let mut publications = Publications::default();
+        let claims = claim(
+            &mut publications,
+            "web",
+            &["80", "49153-49160:81", "49153:82", "49154:79"],
+        )
+        .unwrap();
+        assert_eq!(
+            numbers(&claims),
+            [(79, 49154), (82, 49153), (81, 49155), (80, 49156)],
+            "by container port among equals"
+        );
+    }
+
+    #[test]
+    fn numbers_that_others_have_are_passed_over() {
+        let mut publications = Publications::default();
+        let who = owner("web");
+        let claims = claim(&mut publications, "web", &["65534-65535:80"]).unwrap();
+        let next = publications.claim_next(&claims[0], &who).unwrap();
+        assert_eq!(next.port, 65535);
+        assert!(matches!(
+            publications.claim_next(&next, &who),
+            Err(ClaimError::RangeInUse { .. })
+        ));
+        assert!(publications.by_port.is_empty(), "what cannot be had is not held");
+        let mut automatic = claim(&mut publications, "web", &["80/udp"]).unwrap().remove(0);
+        for tried in 1..AUTOMATIC_TRIES {
+            let port = automatic.port;
+            automatic = publications.claim_next(&automatic, &who).unwrap();
+            assert_eq!(automatic.port, port + 1, "try {tried}");
+        }
+        let error = publications.claim_next(&automatic, &who).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no free host port for 80/udp: 10 tries were all in use; name one with -p HOSTPORT:80"
+        );
+        assert!(publications.by_port.is_empty());
+    }
+
+    #[test]
+    fn an_automatic_number_is_free_at_each_address() {
+        let mut publications = published(&["[::1]:49153:1", "0.0.0.0:49154:1", "127.9.9.9:49155:1"]);
+        let claims = claim(&mut publications, "db", &["80", "81"]).unwrap();
+        assert_eq!(numbers(&claims), [(80, 49156), (81, 49157)]);
+        publications.reserve(vec![49158..=49159]);
+        let claims = claim(&mut publications, "db", &["82"]).unwrap();
+        assert_eq!(numbers(&claims), [(82, 49160)]);
+    }
+
+    #[test]
+    fn a_thousand_addresses_share_a_number_and_a_container_has_ten_thousand() {
+        let mut publications = Publications::default();
+        for last in 0..1000_u16 {
+            let [high, low] = last.to_be_bytes();
+            claim(&mut publications, "many", &[&format!("127.9.{high}.{low}:8080:80")]).unwrap();
+        }
+        assert!(claim(&mut publications, "one", &["8080:80"]).is_err());
+        let claims = claim(&mut publications, "one", &["10000-19999:10000-19999"]).unwrap();
+        assert_eq!(claims.len(), 10_000);
+        assert_eq!(publications.by_port.len(), 21_000);
     }
 }

@@ -21,6 +21,8 @@ pub struct Zone {
     network: String,
     subnets: Vec<IpNetwork>,
     forward: BTreeMap<String, Vec<IpAddr>>,
+    /// What one container alone calls others, by its address.
+    aliases: BTreeMap<IpAddr, BTreeMap<String, Vec<IpAddr>>>,
     reverse: BTreeMap<IpAddr, String>,
 }
 
@@ -42,6 +44,7 @@ impl Zone {
             network: String::new(),
             subnets: Vec::new(),
             forward: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             reverse: BTreeMap::new(),
         }
     }
@@ -55,6 +58,7 @@ impl Zone {
             network: network.to_lowercase(),
             subnets,
             forward: HOST.map(|name| (name.to_owned(), known.clone())).into(),
+            aliases: BTreeMap::new(),
             reverse: reverse.collect(),
         }
     }
@@ -77,6 +81,25 @@ impl Zone {
             self.reverse
                 .extend(addresses.iter().map(|address| (*address, full.clone())));
         }
+    }
+
+    /// Adds what the container with the addresses `client`, and nobody else, calls another; without addresses while that
+    /// does not run. It comes before everybody's names, as a line in its hosts file does.
+    pub fn add_alias(&mut self, client: &[IpAddr], alias: &str, addresses: &[IpAddr]) {
+        let alias = alias.to_lowercase();
+        if !is_domain(&alias) {
+            return;
+        }
+        for client in client {
+            let aliases = self.aliases.entry(*client).or_default();
+            aliases.insert(alias.clone(), addresses.to_vec());
+        }
+    }
+
+    /// What [`Zone::addresses`] says to this client.
+    pub fn addresses_for(&self, client: IpAddr, name: &str) -> Option<&[IpAddr]> {
+        let own = self.aliases.get(&client).and_then(|aliases| aliases.get(name));
+        own.map(Vec::as_slice).or_else(|| self.addresses(name))
     }
 
     /// The addresses of a name in lower case, its labels joined by dots without one at the end; `None` when the name is
@@ -189,6 +212,20 @@ mod tests {
         zone.add("WEB", "0123456789ab", &[OTHER]);
         zone.add("wEb", "1123456789ab", &[]);
         assert_eq!(zone.addresses("web"), Some(&[WEB, OTHER][..]));
+    }
+
+    #[test]
+    fn an_alias_is_one_containers_own() {
+        let mut zone = zone();
+        zone.add("db", "0123456789ab", &[OTHER]);
+        zone.add_alias(&[WEB, WEB6], "DB", &[GATEWAY]);
+        zone.add_alias(&[WEB], "gone", &[]);
+        for client in [WEB, WEB6] {
+            assert_eq!(zone.addresses_for(client, "db"), Some(&[GATEWAY][..]));
+        }
+        assert_eq!(zone.addresses_for(OTHER, "db"), Some(&[OTHER][..]));
+        assert_eq!(zone.addresses_for(WEB, "gone"), Some(&[][..]));
+        assert_eq!(zone.addresses_for(OTHER, "gone"), None);
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! Where a destination leads: the host's network, its loopback, the resolver, a refusal or nowhere.
 //!
 //! A pure table: an address and a port go in, a [`Lead`] comes out. It opens nothing and remembers nothing. The stack
-//! asks it once for each new flow, mapping and echo; the shell builds it from the command line.
+//! asks it once for each new flow, mapping and echo; the shell builds it from the command line, and notes in it which
+//! ports are [published](PublishedPorts) just now.
 //!
 //! Sources: RFC 6890 (special-purpose addresses), RFC 3927 (link local, where clouds put their metadata service),
 //! RFC 4291 sections 2.5.5.2 (IPv4-mapped addresses, judged as what they carry) and 2.5.6 (no router forwards what is link
 //! local), RFC 6052 and RFC 3056 (other addresses that carry an IPv4 address).
 
+pub mod links;
+mod published;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use smoltcp::wire::{Ipv4Cidr, Ipv6Cidr};
+
+pub use published::PublishedPorts;
 
 /// What of the host's loopback containers may reach at the gateway's address.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -32,6 +38,8 @@ pub struct Policy {
     pub subnet6: Option<Ipv6Cidr>,
     /// What the gateway's address leads to.
     pub host_access: HostAccess,
+    /// And which ports of containers are reached there, too; shared with whoever publishes them.
+    pub published: PublishedPorts,
     /// Whether 169.254.0.0/16 and the metadata services elsewhere may be reached.
     pub metadata: bool,
     /// Which addresses are ours, and what they stand for.
@@ -108,6 +116,15 @@ pub enum Neighbours {
     Host(Vec<IpAddr>),
 }
 
+/// What carries ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+}
+
 /// Where a destination leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lead {
@@ -146,6 +163,7 @@ impl Policy {
             subnet,
             subnet6: None,
             host_access,
+            published: PublishedPorts::default(),
             metadata: false,
             layout: Layout::default(),
         }
@@ -243,7 +261,7 @@ impl Policy {
     }
 
     /// Where a datagram or connection to `target` leads.
-    pub fn lead(&self, target: SocketAddr) -> Lead {
+    pub fn lead(&self, transport: Transport, target: SocketAddr) -> Lead {
         let address = target.ip().to_canonical();
         if target.port() == 0 {
             return Lead::Nowhere;
@@ -266,7 +284,7 @@ impl Policy {
                 IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             };
-            return self.lead_to_loopback(SocketAddr::new(loopback, target.port()));
+            return self.lead_to_loopback(transport, SocketAddr::new(loopback, target.port()));
         }
         if self.is_resolver(address) && !self.is_gateway(address) {
             return self.closed();
@@ -295,14 +313,20 @@ impl Policy {
         }
     }
 
-    /// What the gateway's address stands for: the host's `loopback` of the same family, where that is open.
-    fn lead_to_loopback(&self, loopback: SocketAddr) -> Lead {
+    /// What the gateway's address stands for: the host's `loopback` of the same family, where that is open, or where a
+    /// published port is found, as with Docker. That one is ours: what is bound to the wildcard leaves nobody else the
+    /// loopback's port.
+    fn lead_to_loopback(&self, transport: Transport, loopback: SocketAddr) -> Lead {
         let open = match &self.host_access {
             HostAccess::None => false,
             HostAccess::Loopback => true,
             HostAccess::Ports(ports) => ports.contains(&loopback.port()),
         };
-        if open { Lead::Host(loopback) } else { self.closed() }
+        if open || self.published.contains(transport, loopback) {
+            Lead::Host(loopback)
+        } else {
+            self.closed()
+        }
     }
 
     fn closed(&self) -> Lead {
@@ -433,7 +457,7 @@ mod tests {
     }
 
     fn lead(policy: &Policy, target: &str) -> Lead {
-        policy.lead(target.parse().unwrap())
+        policy.lead(Transport::Tcp, target.parse().unwrap())
     }
 
     fn host(target: &str) -> Lead {
@@ -497,6 +521,37 @@ mod tests {
             Lead::Nowhere,
             "only by the gateway's address"
         );
+    }
+
+    #[test]
+    fn gateway_leads_to_published_ports() {
+        let policy = with_ipv6(HostAccess::Ports(vec![5432]));
+        for (transport, bound) in [
+            (Transport::Tcp, "0.0.0.0:8080"),
+            (Transport::Udp, "[::]:9000"),
+            (Transport::Udp, "127.0.0.1:7000"),
+            (Transport::Udp, "0.0.0.0:53"),
+        ] {
+            policy.published.open(transport, bound.parse().unwrap());
+        }
+        let lead = |transport, target: &str| policy.lead(transport, target.parse().unwrap());
+        for (transport, target, expected) in [
+            (Transport::Tcp, "172.17.0.1:8080", host("127.0.0.1:8080")),
+            (Transport::Udp, "172.17.0.1:8080", Lead::Refused),
+            (Transport::Tcp, "[fd12:3456:789a::1]:8080", Lead::Refused),
+            (Transport::Udp, "[fd12:3456:789a::1]:9000", host("[::1]:9000")),
+            (Transport::Udp, "[fe80::1]:9000", host("[::1]:9000")),
+            (Transport::Udp, "172.17.0.1:9000", Lead::Refused),
+            (Transport::Udp, "172.17.0.1:7000", Lead::Refused),
+            (Transport::Udp, "172.17.0.1:53", Lead::Resolver),
+            (Transport::Tcp, "172.17.0.1:5432", host("127.0.0.1:5432")),
+            (Transport::Tcp, "172.17.0.9:8080", Lead::Nowhere),
+            (Transport::Tcp, "127.0.0.1:8080", Lead::Nowhere),
+        ] {
+            assert_eq!(lead(transport, target), expected, "{transport:?} {target}");
+        }
+        policy.published.close(Transport::Tcp, "0.0.0.0:8080".parse().unwrap());
+        assert_eq!(lead(Transport::Tcp, "172.17.0.1:8080"), Lead::Refused);
     }
 
     #[test]

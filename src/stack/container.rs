@@ -1,7 +1,8 @@
 //! The containers that hang on the bridge: who may send from which address.
 //!
 //! Every frame is checked against this table before anything else looks at it, so no container can speak with another's
-//! address. Nothing is learned from frames where the shell says who is attached ([`Senders`]).
+//! address. Nothing is learned from frames where the shell says who is attached ([`Senders`]); where it lets addresses be
+//! leased from a range, each lease says so, too.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
 use super::counters::Discard;
+use super::frame::ethernet;
 use super::types::{Attachment, Senders};
 
 /// One attached interface.
@@ -34,10 +36,13 @@ pub(super) struct Containers {
 /// One hardware address.
 #[derive(Debug, Default)]
 struct Hardware {
-    /// How many addresses it has.
-    addresses: usize,
-    /// What is left of the right to ask for a router.
+    addresses: Vec<IpAddr>,
+    /// What whoever has it is called.
+    hostname: Option<String>,
+    /// What is left of the right to ask for a router, or for an address.
     solicitations: TokenBucket,
+    /// Frames with an address that is not its own.
+    spoofed: u64,
 }
 
 impl Containers {
@@ -61,10 +66,10 @@ impl Containers {
             .entry(address)
             .and_modify(|known| known.mac = mac)
             .or_insert(fresh);
-        self.macs.entry(mac).or_default().addresses += 1;
         if let Some(before) = before {
-            self.forget_mac(before);
+            self.forget_mac(before, address);
         }
+        self.macs.entry(mac).or_default().addresses.push(address);
     }
 
     /// False if no such container was attached.
@@ -75,7 +80,7 @@ impl Containers {
             .is_some_and(|known| known.mac == attachment.mac);
         let gone = known && self.table.remove(&attachment.address).is_some();
         if gone {
-            self.forget_mac(attachment.mac);
+            self.forget_mac(attachment.mac, attachment.address);
         }
         gone
     }
@@ -110,7 +115,25 @@ impl Containers {
         self.macs.contains_key(&mac)
     }
 
-    /// Whether `mac` may have one more router advertisement.
+    /// The first of the addresses of `mac` that `pick` takes.
+    pub(super) fn address_of<T>(&self, mac: EthernetAddress, pick: impl Fn(IpAddr) -> Option<T>) -> Option<T> {
+        let mut addresses = self.macs.get(&mac)?.addresses.iter();
+        addresses.find_map(|address| pick(*address))
+    }
+
+    /// What the owner of `mac` is called.
+    pub(super) fn hostname(&self, mac: EthernetAddress) -> Option<&str> {
+        self.macs.get(&mac)?.hostname.as_deref()
+    }
+
+    /// Calls the owner of `mac` so for as long as it has an address.
+    pub(super) fn set_hostname(&mut self, mac: EthernetAddress, hostname: String) {
+        if let Some(hardware) = self.macs.get_mut(&mac) {
+            hardware.hostname = Some(hostname);
+        }
+    }
+
+    /// Whether `mac` may have one more answer to what costs it nothing to ask.
     pub(super) fn may_solicit(&mut self, now: Instant, mac: EthernetAddress) -> bool {
         let unheard = self.senders != Senders::Attached && self.macs.len() < MOST_LEARNT;
         let hardware = if unheard {
@@ -121,14 +144,27 @@ impl Containers {
         hardware.is_some_and(|hardware| hardware.solicitations.take(now))
     }
 
+    /// Counts a frame that claimed a wrong address against whoever sent it.
+    pub(super) fn blame(&mut self, frame: &[u8]) {
+        let Ok(frame) = ethernet(frame) else { return };
+        if let Some(hardware) = self.macs.get_mut(&frame.src_addr()) {
+            hardware.spoofed += 1;
+        }
+    }
+
+    /// How many such frames came from this hardware address.
+    pub(super) fn spoofed_by(&self, mac: EthernetAddress) -> u64 {
+        self.macs.get(&mac).map_or(0, |hardware| hardware.spoofed)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
-    fn forget_mac(&mut self, mac: EthernetAddress) {
+    fn forget_mac(&mut self, mac: EthernetAddress, address: IpAddr) {
         if let Some(hardware) = self.macs.get_mut(&mac) {
-            hardware.addresses -= 1;
-            if hardware.addresses == 0 {
+            hardware.addresses.retain(|known| *known != address);
+            if hardware.addresses.is_empty() {
                 self.macs.remove(&mac);
             }
         }

@@ -32,6 +32,8 @@ discards! {
     Arp = "drop_arp",
     /// Neighbour discovery that is no question for the gateway.
     Neighbour = "drop_neighbour",
+    /// DHCP that is for another server, of a relay, or from somebody for whom there is no address, or none that fits.
+    Dhcp = "drop_dhcp",
     /// A header with impossible fields.
     Malformed = "drop_malformed",
     /// A checksum that does not match.
@@ -48,6 +50,8 @@ discards! {
     PortZero = "drop_port_zero",
     /// To a destination no router would carry it to.
     Nowhere = "drop_nowhere",
+    /// To another container, and no link carries it.
+    Unlinked = "drop_unlinked",
     /// To a destination that policy closes, or where nothing listens.
     Refused = "drop_refused",
     /// A limit on flows, mappings or frames in waiting is reached.
@@ -75,6 +79,8 @@ pub struct Counters {
     pub icmp_errors: u64,
     /// ICMP errors not sent because their rate is limited.
     pub icmp_suppressed: u64,
+    /// Frames passed on over links.
+    pub relayed: u64,
     /// Datagrams put together of a container's fragments.
     pub reassembled: u64,
     /// Datagrams of which a part did not come in time.
@@ -104,6 +110,7 @@ impl Counters {
             ("challenges", self.challenges),
             ("icmp_errors", self.icmp_errors),
             ("icmp_suppressed", self.icmp_suppressed),
+            ("relayed", self.relayed),
             ("reassembled", self.reassembled),
             ("reassembly_expired", self.reassembly_expired),
             ("reassembly_evicted", self.reassembly_evicted),

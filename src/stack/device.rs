@@ -145,8 +145,8 @@ impl Emitted {
         });
         Offload {
             partial_checksum: Some(PartialChecksum { start, offset: 16 }),
-            verified: false,
             gso,
+            ..Offload::default()
         }
     }
 

@@ -25,7 +25,7 @@ use super::directory::{Directory, Key};
 use super::ledger::{Kind, Place};
 use super::segment::Segment;
 use super::tcp::Connection;
-use super::types::FlowId;
+use super::types::{FlowId, Handling};
 
 /// A flow's addresses, as the container sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +68,8 @@ pub(super) struct Flow {
     /// The container's hardware address.
     pub(super) mac: EthernetAddress,
     pub(super) phase: Phase,
+    /// How its container's packets are to be treated, as the shell knows it.
+    pub(super) handling: Handling,
     /// It stands in the queue of those that may have something to send.
     pub(super) queued: bool,
     /// The slot of its deadline.
@@ -178,6 +180,7 @@ impl Flows {
             tuple,
             mac,
             phase,
+            handling: Handling::USUAL,
             queued: false,
             armed: None,
             look: None,

@@ -73,6 +73,7 @@ struct Head {
     mac: EthernetAddress,
     protocol: IpProtocol,
     time_to_live: u8,
+    class: u8,
 }
 
 impl Fragments {
@@ -187,6 +188,7 @@ impl Gathering {
                 mac: packet.mac,
                 protocol: packet.protocol,
                 time_to_live: packet.time_to_live,
+                class: packet.class,
             });
         }
         if !more {
@@ -234,10 +236,14 @@ impl Gathering {
         let packet = &mut frame[ETHERNET_HEADER..];
         ends.write(packet, head.protocol, payload_len, None);
         if ends.ethertype() == EthernetProtocol::Ipv6 {
-            Ipv6Packet::new_unchecked(packet).set_hop_limit(head.time_to_live);
+            let mut header = Ipv6Packet::new_unchecked(packet);
+            header.set_hop_limit(head.time_to_live);
+            header.set_traffic_class(head.class);
         } else {
             let mut header = Ipv4Packet::new_unchecked(packet);
             header.set_hop_limit(head.time_to_live);
+            header.set_dscp(head.class >> 2);
+            header.set_ecn(head.class & 3);
             header.fill_checksum();
         }
         Some(frame)

@@ -15,6 +15,7 @@ use smoltcp::wire::{
 
 use super::Offload;
 use super::counters::Discard;
+use super::types::Handling;
 
 /// Bytes of an Ethernet header.
 pub(super) const ETHERNET_HEADER: usize = 14;
@@ -36,6 +37,10 @@ pub(super) struct Packet<'f> {
     /// What it carries.
     pub(super) protocol: IpProtocol,
     pub(super) time_to_live: u8,
+    /// DSCP and ECN.
+    pub(super) class: u8,
+    /// IPv4's DF is clear.
+    pub(super) divisible: bool,
     /// The packet, from the first byte of its IP header to the last of its payload.
     pub(super) bytes: &'f [u8],
     /// Bytes of the IP header with its options or extension headers.
@@ -94,16 +99,21 @@ impl<'f> Packet<'f> {
             target: packet.dst_addr().into(),
             protocol: packet.next_header(),
             time_to_live: packet.hop_limit(),
+            class: packet.dscp() << 2 | packet.ecn(),
+            divisible: !packet.dont_frag(),
             header: packet.header_len().into(),
             place: Some(place).filter(Place::is_part),
             bytes: &packet.into_inner()[..usize::from(Ipv4Packet::new_unchecked(frame.payload()).total_len())],
         })
     }
 
-    /// The time to live that it leaves with: the stack is one hop (RFC 1812 section 5.3.1). What ends here for its target
-    /// may not have more.
-    pub(super) fn time_left(&self) -> u8 {
-        self.time_to_live.saturating_sub(1).max(1)
+    /// How it leaves: the stack is one hop (RFC 1812 section 5.3.1). What ends here for its target may not have more.
+    pub(super) fn handling(&self, offload: Offload) -> Handling {
+        Handling {
+            time_to_live: self.time_to_live.saturating_sub(1).max(1),
+            class: self.class,
+            divisible: self.divisible || offload.assembled,
+        }
     }
 
     /// What the packet carries.

@@ -33,6 +33,8 @@ pub(super) enum IcmpError {
     HostUnknown,
     /// Type 3 code 8.
     Isolated,
+    /// Type 12 code 0, whatever is pointed at.
+    Parameter,
     /// Type 3 code 13, communication administratively prohibited.
     Prohibited,
     /// Type 11 code 0, time to live exceeded in transit.
@@ -55,6 +57,7 @@ impl IcmpError {
             Unreachable::Network => Some(Self::Network),
             Unreachable::Host => Some(Self::Host),
             Unreachable::Protocol => Some(Self::Protocol),
+            Unreachable::Parameter => Some(Self::Parameter),
             Unreachable::SourceRoute => Some(Self::SourceRoute),
             Unreachable::HostUnknown => Some(Self::HostUnknown),
             Unreachable::Isolated => Some(Self::Isolated),
@@ -71,6 +74,7 @@ impl IcmpError {
             Self::Network
             | Self::Host
             | Self::TooBig { .. }
+            | Self::Parameter
             | Self::SourceRoute
             | Self::HostUnknown
             | Self::Isolated
@@ -86,6 +90,7 @@ impl IcmpError {
             Self::Protocol => [3, 2],
             Self::Port => [3, 3],
             Self::TooBig { .. } => [3, 4],
+            Self::Parameter => [12, 0],
             Self::SourceRoute => [3, 5],
             Self::HostUnknown => [3, 7],
             Self::Isolated => [3, 8],
@@ -101,6 +106,7 @@ impl IcmpError {
             | Self::Host
             | Self::Protocol
             | Self::Port
+            | Self::Parameter
             | Self::SourceRoute
             | Self::HostUnknown
             | Self::Isolated

@@ -31,6 +31,7 @@ pub(super) fn send(error: IcmpError, control: &mut Control, way: Way, packet: &[
         IcmpError::Network
         | IcmpError::Host
         | IcmpError::TooBig { .. }
+        | IcmpError::Parameter
         | IcmpError::SourceRoute
         | IcmpError::HostUnknown
         | IcmpError::Isolated
@@ -85,6 +86,7 @@ fn kind_and_code(error: IcmpError) -> [u8; 2] {
         IcmpError::Port => [1, 4],
         IcmpError::TooBig { .. } => [2, 0],
         IcmpError::TimeExceeded => [3, 0],
+        IcmpError::Parameter => [4, 0],
         IcmpError::Protocol => [4, 1],
     }
 }
@@ -97,6 +99,7 @@ fn detail(error: IcmpError) -> u32 {
         IcmpError::Network
         | IcmpError::Host
         | IcmpError::Port
+        | IcmpError::Parameter
         | IcmpError::SourceRoute
         | IcmpError::HostUnknown
         | IcmpError::Isolated

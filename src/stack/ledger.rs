@@ -98,6 +98,15 @@ impl Ledger {
         ])))
     }
 
+    /// Other limits from now on. What is held beyond them stays, and nothing comes in its place.
+    pub fn limit(&self, limits: Limits) {
+        let Self(fresh) = Self::new(limits);
+        let fresh = fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        for (account, fresh) in self.lock().iter_mut().zip(fresh.iter()) {
+            (account.limit, account.limit_each) = (fresh.limit, fresh.limit_each);
+        }
+    }
+
     /// A place for `owner`, if there is one.
     pub(super) fn admit(&self, owner: IpAddr, kind: Kind) -> Admission {
         let mut accounts = self.lock();
@@ -198,6 +207,22 @@ mod tests {
             Admission::Granted(place) => place,
             Admission::Full(full) => panic!("{full:?}"),
         }
+    }
+
+    #[test]
+    fn limits_can_change_while_places_are_held() {
+        let ledger = ledger();
+        let held: Vec<_> = (0..4).map(|_| take(&ledger, A)).collect();
+        ledger.limit(Limits {
+            flows: 3,
+            flows_per_container: 2,
+            ..Limits::default()
+        });
+        assert_eq!(ledger.full_for(B, Kind::Flow), Some(Full::All));
+        drop(held);
+        let _held = [take(&ledger, A), take(&ledger, A)];
+        assert_eq!(ledger.full_for(A, Kind::Flow), Some(Full::Own));
+        assert_eq!(ledger.full_for(B, Kind::Flow), None);
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! from the `control` queue; what is meant for the outside becomes a [`Passage`] for the shell, or an [`Action`]. Fragments
 //! wait in `fragments` for the rest of their datagram; the whole comes back to the shell, to be shown like any other frame.
 //!
+//! Who configures itself is answered from `dhcp` and `router`: the one thing that is heard of a sender without an address.
+//!
 //! Both families take the same way; what differs stands in few places: `frame` and `ipv6` take packets apart, `ends` writes
 //! the headers of what is ours, `icmp` and `icmpv6` say what went wrong, `arp` (in the engine), `ndp` and `router` tell
 //! containers where the gateway is.
@@ -39,6 +41,11 @@
 //! One engine serves a network, or several do, each on a core of its own and with flows of its own, which it found first
 //! ([`Directory`]). Nothing else is shared.
 //!
+//! # Links
+//!
+//! Containers that the bridge keeps apart reach the exposed ports of those they are linked to through the stack, which
+//! passes such frames on as they are ([`Links`], `engine::relay`).
+//!
 //! # Fairness and bounds
 //!
 //! Flows that may have something to send stand in one queue and get a frame each in turn, after the control queue. Each
@@ -53,6 +60,7 @@ mod control;
 mod counters;
 mod datagram;
 mod device;
+mod dhcp;
 mod directory;
 mod ends;
 mod engine;
@@ -64,6 +72,7 @@ mod icmp;
 mod icmpv6;
 mod ipv6;
 mod ledger;
+mod links;
 mod ndp;
 mod offload;
 mod random;
@@ -77,12 +86,15 @@ mod types;
 mod udp;
 
 pub use counters::{Counters, Discard};
+pub use dhcp::{AddressSource, Dhcp};
 pub use directory::{Directory, ShardId};
-pub use engine::Engine;
+pub use engine::{Common, Engine};
 pub use ledger::Ledger;
+pub use links::Links;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
 pub use rings::{Ring, RingId, RingMemory};
 pub use types::{
-    Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, Failure, Fault, FlowId, Ipv6, Limits,
-    MappingId, Passage, Payload, PublishId, Refusal, Senders, Target, Transmit, Unreachable, UplinkCapabilities,
+    Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, Failure, Fault, FlowId, Handling,
+    Ipv6, Limits, MappingId, Passage, Payload, PublishId, Refusal, Senders, Target, Transmit, Unconnected, Unreachable,
+    UplinkCapabilities,
 };

@@ -51,9 +51,20 @@ pub(super) fn source_link_layer(mut options: &[u8]) -> Result<Option<EthernetAdd
     }
 }
 
-/// Writes an advertisement for `target`, a router's, without its checksum.
-pub(super) fn write_advertisement(out: &mut [u8], target: Ipv6Addr, mac: EthernetAddress, solicited: bool) {
-    let flags = ROUTER | OVERRIDE | if solicited { SOLICITED } else { 0 };
+/// Whose advertisement it is, and whether somebody has asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Router { solicited: bool },
+    Host { solicited: bool },
+}
+
+/// Writes an advertisement for `target`, without its checksum.
+pub(super) fn write_advertisement(out: &mut [u8], target: Ipv6Addr, mac: EthernetAddress, standing: Standing) {
+    let (router, solicited) = match standing {
+        Standing::Router { solicited } => (ROUTER, solicited),
+        Standing::Host { solicited } => (0, solicited),
+    };
+    let flags = router | OVERRIDE | if solicited { SOLICITED } else { 0 };
     out[..2].copy_from_slice(&[NEIGHBOUR_ADVERTISEMENT, 0]);
     out[4] = flags;
     out[8..HEAD].copy_from_slice(&target.octets());

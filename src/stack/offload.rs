@@ -16,6 +16,8 @@ pub struct Offload {
     pub verified: bool,
     /// The frame is a superframe, to be cut into segments of `gso_size` bytes of payload.
     pub gso: Option<Gso>,
+    /// Nothing of the header's: the frame was put together here of fragments.
+    pub assembled: bool,
 }
 
 /// Where a partial checksum stands; bytes from the start of the Ethernet header.
@@ -72,6 +74,14 @@ pub enum OffloadError {
 }
 
 impl Offload {
+    /// Of a frame that was put together here.
+    pub const ASSEMBLED: Self = Self {
+        partial_checksum: None,
+        verified: false,
+        gso: None,
+        assembled: true,
+    };
+
     /// Bytes of the header before each frame.
     pub const LEN: usize = 10;
 
@@ -87,6 +97,7 @@ impl Offload {
             partial_checksum,
             verified: flags & DATA_VALID != 0,
             gso,
+            assembled: false,
         })
     }
 
@@ -191,13 +202,13 @@ mod tests {
             offload,
             Offload {
                 partial_checksum: Some(PartialChecksum { start: 34, offset: 16 }),
-                verified: false,
                 gso: Some(Gso {
                     kind: GsoType::TcpV4,
                     size: 1460,
                     headers: 54,
                     ecn: false
                 }),
+                ..Offload::default()
             }
         );
         assert_eq!(offload.encode(), SUPERFRAME);
@@ -225,6 +236,7 @@ mod tests {
                     partial_checksum,
                     verified: true,
                     gso,
+                    assembled: false,
                 };
                 let expected = if ecn && kind == GsoType::UdpL4 {
                     Err(OffloadError::UnknownType(0x85))

@@ -2,8 +2,9 @@
 //! configure themselves.
 //!
 //! The prefix is said to be on the link, and not to be one to form addresses from where a container has the addresses that it
-//! was given: and whatever it sent from one of its own making would be dropped as spoofed. A host without an address that
-//! it could form uses those that it has (RFC 4862 section 5.5.3 a passes over such a prefix). Neither flag of DHCPv6 is set.
+//! was given: whatever it sent from one of its own making would be dropped as spoofed. A host without an address that
+//! it could form uses those that it has (RFC 4862 section 5.5.3 a passes over such a prefix). The flags of
+//! DHCPv6 say whether a server is there that knows them.
 
 use std::net::Ipv6Addr;
 
@@ -30,6 +31,8 @@ pub(super) struct Advertisement {
     pub(super) mac: EthernetAddress,
     pub(super) mtu: u16,
     pub(super) ipv6: Ipv6,
+    /// There is DHCPv6.
+    pub(super) managed: bool,
     /// Where names are asked for, if anywhere.
     pub(super) resolver: Option<Ipv6Addr>,
 }
@@ -50,12 +53,14 @@ impl Advertisement {
                 prefix,
                 autonomous,
             },
+            managed,
             resolver,
         } = self;
         let form = if autonomous { AUTONOMOUS } else { 0 };
         let lifetime = LIFETIME.to_be_bytes();
         out[..2].copy_from_slice(&[ROUTER_ADVERTISEMENT, 0]);
         out[4] = HOP_LIMIT;
+        out[5] = if managed { MANAGED | OTHER } else { 0 };
         out[6..8].copy_from_slice(&lifetime[2..]);
         out[16..18].copy_from_slice(&[SOURCE_LINK_LAYER, 1]);
         out[18..24].copy_from_slice(&mac.0);
@@ -89,6 +94,10 @@ const SOLICITATION_HEAD: usize = 8;
 
 /// What hosts are to start with, as we do ourselves.
 const HOP_LIMIT: u8 = 64;
+
+/// Flags of section 4.2: addresses are to be had by DHCPv6, and other things.
+const MANAGED: u8 = 0x80;
+const OTHER: u8 = 0x40;
 
 /// Seconds for which an advertisement holds: three times the pause between two (section 6.2.1, AdvDefaultLifetime; RFC 8106
 /// section 5.1 has the same for resolvers).

@@ -7,7 +7,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::policy::{HostAccess, Policy};
 
-use super::{Offload, ShardId};
+use super::{Dhcp, Offload, ShardId};
 
 /// One TCP flow. Shapes like a small integer so that the shell can index its own table with it; never reused while
 /// the shell has not seen [`Action::Close`] for it.
@@ -37,6 +37,8 @@ pub struct Config {
     pub policy: Policy,
     /// The same of IPv6. None, or an MTU below 1280 (RFC 8200 section 5): frames of IPv6 are dropped.
     pub ipv6: Option<Ipv6>,
+    /// What those are told who configure themselves, of both families; none: they are not answered.
+    pub dhcp: Option<Dhcp>,
     /// Whose frames are taken.
     pub senders: Senders,
     /// What the uplink takes from us.
@@ -107,6 +109,7 @@ impl Config {
             mtu,
             policy,
             ipv6: None,
+            dhcp: None,
             senders: Senders::Attached,
             uplink,
             tcp_ring: DEFAULT_TCP_RING,
@@ -131,7 +134,8 @@ impl Limits {
         }
     }
 
-    fn descriptors(&self) -> usize {
+    /// How many descriptors all of it together takes.
+    pub fn descriptors(&self) -> usize {
         self.flows + self.half_open + 2 * self.mappings
     }
 }
@@ -175,6 +179,36 @@ pub struct Attachment {
     pub address: IpAddr,
 }
 
+/// How a packet is to be treated on its way, as its sender wrote into the IP header: the host's socket does the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handling {
+    /// What is left of its time to live, or hop limit, after the hop that we are.
+    pub time_to_live: u8,
+    /// DSCP and ECN (RFC 2474, RFC 3168): IPv4's type of service, IPv6's traffic class.
+    pub class: u8,
+    /// It may be cut on the way: without DF, or in IPv6 cut by its sender already.
+    pub divisible: bool,
+}
+
+impl Handling {
+    /// What hosts write unless they are told otherwise, one hop later.
+    pub const USUAL: Self = Self {
+        time_to_live: 63,
+        class: 0,
+        divisible: false,
+    };
+
+    /// What of it is a connection's: not what TCP itself decides, for each side is a TCP of its own. Those are the bits of
+    /// ECN (RFC 3168 section 6.1) and whether a segment may be cut.
+    pub fn of_connection(self) -> Self {
+        Self {
+            time_to_live: self.time_to_live,
+            class: self.class & DSCP,
+            divisible: Self::USUAL.divisible,
+        }
+    }
+}
+
 /// What a frame from the bridge asks of the shell, beyond what the engine has kept for itself.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Passage<'f> {
@@ -190,8 +224,8 @@ pub enum Passage<'f> {
         payload: &'f [u8],
         /// Bytes of one datagram when the frame is a superframe (UDP_SEGMENT).
         segment: Option<NonZeroU16>,
-        /// What is left of its time to live after the hop that we are.
-        time_to_live: u8,
+        /// As it is to be treated.
+        handling: Handling,
     },
     /// Send an echo request to the host's network.
     Echo {
@@ -204,7 +238,7 @@ pub enum Passage<'f> {
         /// The echo's data.
         payload: &'f [u8],
         /// As a datagram's.
-        time_to_live: u8,
+        handling: Handling,
     },
     /// A DNS message to the gateway.
     Query {
@@ -213,11 +247,15 @@ pub enum Passage<'f> {
         /// The message.
         payload: &'f [u8],
     },
-    /// Show this frame to the engine that made it of fragments, as one that needs nothing of the kernel. It becomes no
-    /// other of its kind.
+    /// Show this frame to the engine that made it of fragments, as [`Offload::ASSEMBLED`]. It becomes no other of its kind.
     Whole {
         /// The frame.
         frame: Vec<u8>,
+    },
+    /// Send the frame back to the bridge with its offload header, and with this Ethernet header in place of its own.
+    Relay {
+        /// The new header.
+        head: [u8; 14],
     },
     /// Show the frame to that engine: what it belongs to is there.
     Elsewhere {
@@ -265,6 +303,15 @@ pub enum Action {
         flow: FlowId,
         /// Where to.
         target: Target,
+        /// As the SYN is to be treated.
+        handling: Handling,
+    },
+    /// From now on treat what the container sends in this manner.
+    Handle {
+        /// Which flow.
+        flow: FlowId,
+        /// In which.
+        handling: Handling,
     },
     /// An inbound flow is established: the container accepted it.
     Established {
@@ -311,7 +358,10 @@ pub enum Target {
     /// A socket of the host's network.
     Host(SocketAddr),
     /// The helper's own resolver (DNS over TCP).
-    Resolver,
+    Resolver {
+        /// The container that asks.
+        client: IpAddr,
+    },
 }
 
 /// How a host socket is to be closed.
@@ -334,6 +384,8 @@ pub enum Unreachable {
     Host,
     /// ENOPROTOOPT: the target does not speak the protocol.
     Protocol,
+    /// EPROTO: something in the header made no sense to whoever read it.
+    Parameter,
     /// EOPNOTSUPP: a source route failed.
     SourceRoute,
     /// EHOSTDOWN: the router knows no such host.
@@ -365,6 +417,24 @@ pub enum Fault {
 impl From<Unreachable> for Fault {
     fn from(why: Unreachable) -> Self {
         Self::Unreachable(why)
+    }
+}
+
+/// Why a connection did not come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unconnected {
+    /// What became of the SYN.
+    pub fault: Fault,
+    /// Who says so, if it is known.
+    pub offender: Option<IpAddr>,
+}
+
+impl From<Unreachable> for Unconnected {
+    fn from(why: Unreachable) -> Self {
+        Self {
+            fault: why.into(),
+            offender: None,
+        }
     }
 }
 
@@ -406,6 +476,9 @@ pub struct Transmit {
     /// Bytes of the frame, Ethernet header included.
     pub len: usize,
 }
+
+/// The bits of [`Handling::class`] that are DSCP's.
+const DSCP: u8 = 0xfc;
 
 /// The usual size of a ring: 512 KiB kept one stream at the speed of the kernel's own bridge in the experiments of the
 /// design; four times as much gained nothing that could be measured.

@@ -26,6 +26,13 @@ pub fn wall_seconds() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// Nanoseconds since the epoch on the wall clock, for events; 0 if the clock stands before 1970.
+pub fn wall_nanos() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// Seconds since the epoch, as far as 32 bits hold them, and microseconds, for records of other programs' formats.
 pub fn wall() -> (u32, u32) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -47,5 +54,6 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(2));
         assert!(now() - first >= smoltcp::time::Duration::from_millis(2));
         assert!(wall_seconds() > 1_700_000_000);
+        assert!(wall_nanos() / 1_000_000_000 >= wall_seconds() - 1);
     }
 }

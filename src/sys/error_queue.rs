@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
 use super::datagrams::endpoint;
+use super::options::set_option;
 
 /// One error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +50,18 @@ pub enum Origin {
 
 /// Asks for errors.
 pub fn enable(socket: &impl AsFd, target: IpAddr) -> io::Result<()> {
+    choose(socket, target, 1)
+}
+
+/// Asks for no more errors.
+pub fn disable(socket: &impl AsFd, target: IpAddr) -> io::Result<()> {
+    choose(socket, target, 0)
+}
+
+fn choose(socket: &impl AsFd, target: IpAddr, wanted: libc::c_int) -> io::Result<()> {
     match target {
-        IpAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1),
-        IpAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
+        IpAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, wanted),
+        IpAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, wanted),
     }
 }
 
@@ -81,25 +91,6 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Report> {
         target: endpoint(&name).ok_or(io::ErrorKind::InvalidData)?,
         len: received.min(buffer.len()),
     })
-}
-
-/// Sets an option whose value is an int.
-pub fn set_option(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: the value lives for the whole call and is as long as said.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            INT_LEN,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 /// Ancillary data, aligned as the kernel wants it.
@@ -162,9 +153,6 @@ const HEADER: usize = size_of::<libc::cmsghdr>();
 
 #[expect(clippy::cast_possible_truncation, reason = "128 bytes")]
 const NAME_LEN: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-
-#[expect(clippy::cast_possible_truncation, reason = "4 bytes")]
-const INT_LEN: libc::socklen_t = size_of::<libc::c_int>() as libc::socklen_t;
 
 #[cfg(test)]
 mod tests {

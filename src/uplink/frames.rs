@@ -59,9 +59,9 @@ pub(super) fn receive(fd: &OwnedFd, frame: &mut [u8]) -> Result<(Offload, usize)
 }
 
 /// Writes one frame; the kernel takes all of it or none.
-pub(super) fn send(fd: &OwnedFd, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {
+pub(super) fn send(fd: &OwnedFd, offload: Offload, [head, rest]: [&[u8]; 2]) -> Result<(), FrameError> {
     let header = offload.encode();
-    writev(fd, &[IoSlice::new(&header), IoSlice::new(frame)])?;
+    writev(fd, &[IoSlice::new(&header), IoSlice::new(head), IoSlice::new(rest)])?;
     Ok(())
 }
 

@@ -50,9 +50,9 @@
 //! | its ring holds offload headers too, and does not depend on net.core.rmem_max | `tpacket_rcv` | `packets.ring_has_offload_headers`, `packets.ring_is_not_bounded_by_rmem` |
 //! | it refuses a long frame that is no superframe (EMSGSIZE) | `packet_snd` | `packets.long_frame_is_refused` |
 //! | isolated ports hear only ports that are not (`icc=false`) | `should_deliver` | `ports.isolated_ports_hear_only_others` |
+//! | a locked port lets frames in from the address that was entered for it, and no others | `br_handle_frame_finish` | `ports.locked_port_lets_one_address_in` |
 //!
-//! Shown as well, and not relied on so far: the way past the queueing discipline (`packets.bypass_carries_superframes`), and
-//! locked ports (`ports.locked_port_lets_one_address_in`).
+//! Shown as well, and not relied on so far: the way past the queueing discipline (`packets.bypass_carries_superframes`).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -90,7 +90,12 @@ pub trait Uplink: AsFd + Send + Sync + std::fmt::Debug {
     }
 
     /// Sends one frame; the kernel takes all of it or none.
-    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError>;
+    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {
+        self.send_parts(offload, [frame, &[]])
+    }
+
+    /// The same with a frame that lies in two places.
+    fn send_parts(&self, offload: Offload, parts: [&[u8]; 2]) -> Result<(), FrameError>;
 
     /// Frames on their way to us that found the queue full, as far as the kernel says so.
     fn lost(&self) -> u64 {

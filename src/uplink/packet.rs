@@ -108,8 +108,8 @@ impl Uplink for Packet {
         }
     }
 
-    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {
-        send(&self.sender, offload, frame)
+    fn send_parts(&self, offload: Offload, parts: [&[u8]; 2]) -> Result<(), FrameError> {
+        send(&self.sender, offload, parts)
     }
 
     fn lost(&self) -> u64 {

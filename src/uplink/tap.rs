@@ -33,8 +33,8 @@ impl Uplink for Tap {
         receive(&self.fd, frame)
     }
 
-    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {
-        send(&self.fd, offload, frame)
+    fn send_parts(&self, offload: Offload, parts: [&[u8]; 2]) -> Result<(), FrameError> {
+        send(&self.fd, offload, parts)
     }
 }
 

@@ -5,8 +5,10 @@
 //! costs elsewhere, so this is the slow one. The descriptor comes from the agent, which has it from
 //! [`crate::sys::plain_tap`]. Source: linux/if_tun.h (IFF_NO_PI).
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::uio::writev;
 
 use super::frames::{FrameError, set_nonblocking};
 use super::{Uplink, UplinkKind};
@@ -36,11 +38,11 @@ impl Uplink for TapPlain {
         Ok((Offload::default(), len))
     }
 
-    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {
+    fn send_parts(&self, offload: Offload, [head, rest]: [&[u8]; 2]) -> Result<(), FrameError> {
         if offload.partial_checksum.is_some() || offload.gso.is_some() {
             return Err(FrameError::NotWhole);
         }
-        nix::unistd::write(&self.fd, frame)?;
+        writev(&self.fd, &[IoSlice::new(head), IoSlice::new(rest)])?;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cases;
 use crate::host::Host;
-use crate::process::{PATIENCE, until};
+use crate::process::{PATIENCE, Program, until};
 use crate::verdict::{Outcome, contains, holds, same};
 
 cases![
@@ -16,6 +16,7 @@ cases![
     a_command_that_was_refused_leaves_no_network,
     a_wedged_agent_holds_up_nobody_who_looks,
     a_caller_that_hangs_up_leaves_nothing_half_done,
+    a_command_that_has_ended_is_not_waited_for,
     a_container_is_started_once,
     only_a_container_of_its_own_is_run,
 ];
@@ -84,31 +85,52 @@ fn a_wedged_agent_holds_up_nobody_who_looks(host: &Host) -> Outcome {
     same("rm", removing.ends(PATIENCE)?, 0)
 }
 
+/// Of what was attached, the agent's work is waited for.
 fn a_caller_that_hangs_up_leaves_nothing_half_done(host: &Host) -> Outcome {
+    host.needs_taps()?;
     let agent = with_box(host)?;
+    let ship = ship(host)?;
+    let pid = ship.pid();
+    host.gangplank(&format!("attach --pid {pid} --name ship --ip 10.96.0.10 -p 8081:80"))?
+        .ok()?;
     host.root(&format!("kill -STOP {agent}"))?.ok()?;
-    let hung_up = curl(host, "--max-time 0.5", "containers/box/remove", r#"{"force":true}"#);
+    let hung_up = curl(host, "--max-time 0.5", "containers/ship/remove", r#"{"force":true}"#);
     host.root(&format!("kill -CONT {agent}"))?.ok()?;
     same("curl gave up", hung_up?.code, 28)?;
+    host.gangplank("rm -f box")?.ok()?;
     until(PATIENCE, "it is forgotten", || {
         Ok(host.gangplank("ps -a -q")?.ok()?.is_empty())
     })?;
-    host.gangplank("run --rm --ip 10.96.0.9 -p 8080:80 -- true")?.ok()?;
-    let shown = host.gangplank("show")?.ok()?;
-    holds(
-        format!("no port of the bridge is left: {shown}"),
-        !shown.contains("veth"),
-    )
+    host.gangplank("run --rm --ip 10.96.0.10 -p 8081:80 -- true")?.ok()?;
+    until(PATIENCE, "no port of the bridge is left", || {
+        let shown = host.gangplank("show")?.ok()?;
+        Ok(!shown.contains("veth") && !shown.contains("tap"))
+    })
+}
+
+/// Nobody waits for the interface of a command that has ended, and all that is its is free at once.
+fn a_command_that_has_ended_is_not_waited_for(host: &Host) -> Outcome {
+    let agent = with_box(host)?;
+    host.root(&format!("kill -STOP {agent}"))?.ok()?;
+    let removed = curl(host, "--max-time 5", "containers/box/remove", r#"{"force":true}"#);
+    let reserved = post(
+        host,
+        "containers",
+        r#"{"name":"box","ip":"10.96.0.9","publish":["8080:80"]}"#,
+        "200",
+    );
+    host.root(&format!("kill -CONT {agent}"))?.ok()?;
+    same("removed", removed?.code, 0)?;
+    reserved?;
+    until(PATIENCE, "its interface goes, too", || {
+        Ok(!host.gangplank("show")?.ok()?.contains("veth"))
+    })
 }
 
 fn a_container_is_started_once(host: &Host) -> Outcome {
     host.needs_taps()?;
     let agent = with_box(host)?;
-    let ship = host.user_start(
-        "ship",
-        "unshare --user --map-root-user --net sh -c 'echo sailing; exec sleep 1000'",
-    )?;
-    ship.says("sailing")?;
+    let ship = ship(host)?;
     post(host, "containers", r#"{"name":"ship"}"#, "200")?;
     let start = format!(r#"{{"pid":{}}}"#, ship.pid());
     host.root(&format!("kill -STOP {agent}"))?.ok()?;
@@ -124,11 +146,7 @@ fn a_container_is_started_once(host: &Host) -> Outcome {
 /// Everything in a container's user namespace is killed at its end: it must not be anybody else's.
 fn only_a_container_of_its_own_is_run(host: &Host) -> Outcome {
     host.gangplank("up")?.ok()?;
-    let ship = host.user_start(
-        "ship",
-        "unshare --user --map-root-user --net sh -c 'echo sailing; exec sleep 1000'",
-    )?;
-    ship.says("sailing")?;
+    let ship = ship(host)?;
     post(host, "containers", r#"{"name":"box","cmd":["sleep"]}"#, "200")?;
     post(
         host,
@@ -141,6 +159,14 @@ fn only_a_container_of_its_own_is_run(host: &Host) -> Outcome {
         "the ship sails on",
         Path::new(&format!("/proc/{}", ship.pid())).exists(),
     )
+}
+
+/// Somebody else's namespaces.
+fn ship(host: &Host) -> Outcome<Program> {
+    let line = "unshare --user --map-root-user --net sh -c 'echo sailing; exec sleep 1000'";
+    let ship = host.user_start("ship", line)?;
+    ship.says("sailing")?;
+    Ok(ship)
 }
 
 /// A container `box` with address and port; the agent's process id.

@@ -121,7 +121,12 @@ impl Host {
 
     /// Starts a program of `peer.py` on the host's own loopback or addresses and waits until it is ready.
     pub(crate) fn host_server(&self, name: &str, peer: &str) -> Outcome<Program> {
-        let program = Program::start(self.root_line(&self.peer(peer)), self.log(name))?;
+        self.root_server(name, &self.peer(peer))
+    }
+
+    /// Starts a program of the case's root and waits until it is ready.
+    pub(crate) fn root_server(&self, name: &str, line: &str) -> Outcome<Program> {
+        let program = Program::start(self.root_line(line), self.log(name))?;
         program.says("ready")?;
         Ok(program)
     }

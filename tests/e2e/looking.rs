@@ -10,6 +10,8 @@ cases![
     ps_to_the_letter,
     ps_quiet_all_and_untruncated,
     ps_as_json_and_by_template,
+    ps_filters_and_the_last,
+    dockers_table_of_names_and_ports,
     port_to_the_letter,
     inspect_is_dockers_document,
     inspect_takes_several_names,
@@ -20,6 +22,7 @@ cases![
     doctor_says_what_is_allowed,
     doctor_names_the_line_that_helps,
     help_and_version,
+    a_man_page_and_completions,
 ];
 
 fn ps_to_the_letter(host: &Host) -> Outcome {
@@ -75,6 +78,61 @@ fn ps_as_json_and_by_template(host: &Host) -> Outcome {
     let line = host.gangplank("ps --format '{{.Name}} {{.IP}}'")?.ok()?;
     same("template", line, format!("web {}", host.address("web")?))?;
     contains("table", &host.gangplank("ps --format table")?.ok()?, "CONTAINER ID")
+}
+
+fn ps_filters_and_the_last(host: &Host) -> Outcome {
+    host.gangplank("up --network quay")?.ok()?;
+    host.gangplank("run -d --name web -p 8080:80 -- sleep 100")?.ok()?;
+    host.gangplank("run -d --name web-db --expose 5432 -- sleep 100")?
+        .ok()?;
+    host.gangplank("run -d --name job -- sh -c 'exit 3'")?.ok()?;
+    host.gangplank("wait job")?.ok()?;
+    for (options, names) in [
+        ("", "web-db web"),
+        ("--filter name=web", "web-db web"),
+        ("--filter name=^/web$", "web"),
+        ("--filter name=db --filter name=^web$", "web-db web"),
+        ("--filter name=web --filter expose=5432", "web-db"),
+        ("--filter publish=8080", "web"),
+        ("--filter publish=8000-9000/tcp", "web"),
+        ("--filter publish=80", ""),
+        ("--filter status=exited", "job"),
+        ("-a --filter exited=3", "job"),
+        ("-a --filter exited=0", ""),
+        ("--filter network=gp0", "web-db web"),
+        ("--filter network=quay", ""),
+        ("--filter since=web", "web-db"),
+        ("-a --filter before=job", "web-db web"),
+        ("-l", "job"),
+        ("-n 2", "job web-db"),
+        ("--last 1 --filter name=web", "web-db"),
+    ] {
+        let said = host
+            .gangplank(&format!("ps {options} --format '{{{{.Names}}}}'"))?
+            .ok()?;
+        same(options, said.lines().collect::<Vec<_>>().join(" "), names)?;
+    }
+    let id = host.gangplank("ps -q --filter name=^web$")?.ok()?;
+    same("id", host.gangplank(&format!("ps -q --filter id={id}"))?.ok()?, id)?;
+    host.gangplank("ps --filter ancestor=busybox")?
+        .refused(&["'ancestor'", "containers are made of no image"])?;
+    host.gangplank("ps --filter colour=red")?
+        .refused(&["invalid filter 'colour'"])
+}
+
+fn dockers_table_of_names_and_ports(host: &Host) -> Outcome {
+    host.gangplank("run -d --name ranges --expose 100-102 -p 8000-8002:8000-8002 -p 127.0.0.1:9001:8003 -- sleep 100")?
+        .ok()?;
+    let table = host
+        .gangplank(r"ps --filter name=ranges --format 'table {{.Names}}\t{{upper .Image}}\t{{.Ports}}'")?
+        .ok()?;
+    let ports = "100-102/tcp, 0.0.0.0:8000-8002->8000-8002/tcp, [::]:8000-8002->8000-8002/tcp, \
+                 127.0.0.1:9001->8003/tcp";
+    same(
+        "the table",
+        table,
+        format!("NAMES     IMAGE        PORTS\nranges    <NO IMAGE>   {ports}"),
+    )
 }
 
 fn port_to_the_letter(host: &Host) -> Outcome {
@@ -206,7 +264,27 @@ fn templates_that_people_paste(host: &Host) -> Outcome {
         " 80/tcp -> 8080 ",
     )?;
     let ports = r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}]}"#;
-    gives("{{json .NetworkSettings.Ports}}", ports)
+    gives("{{json .NetworkSettings.Ports}}", ports)?;
+    gives(
+        "{{.NetworkSettings.Ports}} {{.Config.ExposedPorts}}",
+        "map[80/tcp:[{0.0.0.0 8080} {:: 8080}]] map[80/tcp:{}]",
+    )?;
+    gives(
+        "{{.State.Running}} {{.Path}} {{.Args}} {{.HostConfig.NetworkMode}}",
+        "true sleep [100] gp0",
+    )?;
+    gives(
+        "{{range $network, $end := .NetworkSettings.Networks}}{{$network}} {{$end.Gateway}} {{index $end.Aliases 0}}{{end}}",
+        &format!("gp0 {} web", host.inspect("web", "{{.NetworkSettings.Gateway}}")?),
+    )?;
+    gives("{{range $k, $v := .Config.Env}}{{$k}}={{$v}};{{end}}", "")?;
+    let whole = json::parse(&host.inspect("web", "{{json .}}")?)?;
+    same("{{json .}}", &whole["Name"], "/web")?;
+    let started = host.inspect("web", "{{.State.StartedAt}}")?;
+    holds(
+        format!("{started} is RFC 3339"),
+        started.len() == 20 && started.ends_with('Z'),
+    )
 }
 
 fn template_language(host: &Host) -> Outcome {
@@ -299,6 +377,28 @@ fn help_and_version(host: &Host) -> Outcome {
     let nothing = host.gangplank("")?;
     same("no command", nothing.code, 2)?;
     host.gangplank("frobnicate")?.code(2).map(drop)
+}
+
+fn a_man_page_and_completions(host: &Host) -> Outcome {
+    let page = host.gangplank("man")?.ok()?;
+    for part in [
+        ".TH gangplank 1",
+        "\n.SS gangplank ps\n",
+        "\n.SS gangplank network inspect\n",
+        ".SH EXIT STATUS",
+    ] {
+        contains("the page", &page, part)?;
+    }
+    let script = host.gangplank("completions bash")?.ok()?;
+    let file = host.home().join("completions");
+    std::fs::write(&file, script)?;
+    let complete = format!(
+        ". {}; COMP_WORDS=(gangplank unp); COMP_CWORD=1; _gangplank gangplank unp gangplank; echo ${{COMPREPLY[@]}}",
+        file.display()
+    );
+    let said = host.user(&format!("bash -c '{complete}'"))?.ok()?;
+    same("gangplank unp<TAB>", said.as_str(), "unpublish")?;
+    host.gangplank("completions csh")?.refused(&["csh", "bash", "zsh"])
 }
 
 /// Cells of a table: two blanks or more part them.

@@ -26,22 +26,29 @@ mod verdict;
 
 mod attach;
 mod bulk;
+mod chain;
 mod changes;
+mod classic;
 mod containers;
+mod dhcp;
 mod dns;
 mod endings;
 mod errors;
+mod events;
 mod faults;
 mod fragments;
+mod handling;
 mod inbound;
 mod lifecycle;
 mod limits;
+mod links;
 mod looking;
 mod names;
 mod neighbours;
 mod outbound;
 mod pasta;
 mod policy;
+mod ports;
 mod refusals;
 mod requests;
 mod scale;
@@ -86,7 +93,9 @@ fn all() -> Vec<Case> {
         scale::CASES,
         ground::CASES,
         tour::CASES,
+        classic::CASES,
         inbound::CASES,
+        ports::CASES,
         outbound::CASES,
         names::CASES,
         dns::CASES,
@@ -97,15 +106,19 @@ fn all() -> Vec<Case> {
         containers::CASES,
         terminal::CASES,
         attach::CASES,
+        dhcp::CASES,
         pasta::CASES,
         lifecycle::CASES,
         endings::CASES,
         errors::CASES,
         faults::CASES,
         fragments::CASES,
+        handling::CASES,
         looking::CASES,
+        events::CASES,
         refusals::CASES,
         requests::CASES,
+        links::CASES,
         limits::CASES,
         changes::CASES,
     ]

@@ -1,9 +1,9 @@
 //! The way out: TCP, UDP and echo to the machine outside, and honest errors where there is no way.
 
 use crate::cases;
-use crate::host::{HOST, Host, OUTSIDE, OUTSIDE_TOO};
+use crate::host::{HOST, Host, OUTSIDE, OUTSIDE_TOO, OUTSIDE6};
 use crate::process::OneCore;
-use crate::verdict::{Outcome, contains, fail, holds, same};
+use crate::verdict::{Outcome, Trouble, contains, fail, holds, same};
 
 cases![
     tcp_reaches_the_outside_from_the_hosts_address,
@@ -192,11 +192,29 @@ pub(crate) fn ping_reaches_the_outside(host: &Host) -> Outcome {
 
 /// The host's ping_group_range leaves the user out: the container is told, and never by a forged reply.
 fn ping_is_prohibited_where_the_host_forbids_it(host: &Host) -> Outcome {
-    std::fs::write("/proc/sys/net/ipv4/ping_group_range", "1 0")?;
-    let ran = host.gangplank(&format!("run --rm -- ping -n -c 1 -W 3 {OUTSIDE}"))?;
-    holds("no reply", !ran.stdout.contains("bytes from"))?;
-    // ICMP type 3 code 13 (RFC 1812 5.2.7.1), in the words of iputils.
-    contains("ping", &ran.stdout, "Packet filtered")
+    if let Err(error) = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "1 0") {
+        // A namespace knows no groups but those that are mapped.
+        let reason = format!("only root can leave every group out of ping_group_range: {error}");
+        return Err(Trouble::Impossible(reason));
+    }
+    host.gangplank("up --threads 2")?.ok()?;
+    host.gangplank("run -d --name client -- sleep 100")?.ok()?;
+    // ICMP type 3 code 13 (RFC 1812 5.2.7.1) and ICMPv6 type 1 code 1, in the words of iputils.
+    let mut ways = vec![(OUTSIDE, "Packet filtered"); 4];
+    if host.needs_ipv6().is_ok() {
+        ways.push((OUTSIDE6, "Administratively prohibited"));
+    }
+    for (target, words) in ways {
+        let ran = host.gangplank(&format!("exec client -- ping -n -c 1 -W 3 {target}"))?;
+        holds("no reply", !ran.stdout.contains("bytes from"))?;
+        contains("ping", &ran.stdout, words)?;
+    }
+    let log = std::fs::read_to_string(host.state().join("gp0/log"))?;
+    same(
+        "lines about it",
+        log.matches("net.ipv4.ping_group_range leaves").count(),
+        1,
+    )
 }
 
 fn a_dead_hop_does_not_answer_pings(host: &Host) -> Outcome {

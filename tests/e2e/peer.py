@@ -75,9 +75,11 @@ def tcp_ask(address, port, text, tries="1"):
     sys.exit(1)
 
 
-def connect(address, port, timeout="10"):
-    """Says how a connection ends up, and after how many milliseconds."""
+def connect(address, port, timeout="10", hops=None):
+    """Says how a connection that may go so many hops ends up, and after how many milliseconds."""
     sock = socket.socket(family(address), socket.SOCK_STREAM)
+    if hops:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, int(hops))
     sock.settimeout(float(timeout))
     start = time.monotonic()
     try:
@@ -439,11 +441,7 @@ def udp_catch(address, port):
 def udp_error(address, port):
     """Says the error that a connected UDP socket gets from a closed port or a router."""
     sock = socket.socket(family(address), socket.SOCK_DGRAM)
-    # IP_RECVERR and IPV6_RECVERR: without, only a closed port is an error (ip(7)).
-    if family(address) == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, 11, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, 25, 1)
+    recv_errors(sock)
     sock.settimeout(0.5)
     sock.connect((address, int(port)))
     # A router sends one error a second (ip_error, net/ipv4/route.c).
@@ -457,6 +455,185 @@ def udp_error(address, port):
         except OSError as error:
             return say(name_of(error))
     say("timeout")
+
+
+def udp_steady(address, port):
+    """Sends a datagram every 50 ms from one socket; says `ready` with the first answer, then every tenth. What fails is
+    tried again."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    sock.settimeout(0.05)
+    answers = 0
+    while True:
+        try:
+            sock.sendto(b"%d" % answers, (address, int(port)))
+            sock.recvfrom(100)
+            answers += 1
+            if answers == 1:
+                say("ready")
+            elif answers % 10 == 0:
+                say("answers", answers)
+            time.sleep(0.05)
+        except OSError:
+            time.sleep(0.02)
+
+
+def mark(sock, hops=None, klass=0):
+    """Sets what the IP header says of hops and class."""
+    v4 = sock.family == socket.AF_INET
+    level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
+    sock.setsockopt(level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS, hops or 64)
+    sock.setsockopt(level, socket.IP_TOS if v4 else socket.IPV6_TCLASS, klass)
+
+
+def udp_marked(address, port):
+    """Sends datagrams of one to four bytes, with hops and class of their own."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    for length, hops, klass in [(1, None, 0), (2, 9, 0xb9), (3, None, 0x02), (4, None, 0)]:
+        mark(sock, hops, klass)
+        sock.sendto(bytes(length), (address, int(port)))
+
+
+def tcp_marked(address, port):
+    """Connects and says five bytes with hops and class of their own, then six with others."""
+    sock = socket.socket(family(address), socket.SOCK_STREAM)
+    sock.settimeout(10)
+    mark(sock, 20, 0x48)
+    sock.connect((address, int(port)))
+    sock.sendall(b"first")
+    say(len(sock.recv(100)))
+    mark(sock, None, 0x20)
+    sock.sendall(b"second")
+    say(len(sock.recv(100)))
+
+
+def tcp_class_server(address, port, klass):
+    """Echoes, in this class."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        with conn:
+            mark(conn, None, int(klass, 0))
+            while data := conn.recv(65536):
+                conn.sendall(data)
+
+
+def wire(interface):
+    """Says what comes in by an interface: `tcp`, `udp` or `echo`, to which port, and what the IP header says."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))  # ETH_P_ALL
+    sock.bind((interface, 3))
+    say("ready")
+    while True:
+        packet, (_, kind, direction, *_) = sock.recvfrom(65536)
+        if direction == 4:  # PACKET_OUTGOING
+            continue
+        if kind == 0x0800:
+            klass, hops, protocol, whole = packet[1], packet[8], packet[9], packet[6] & 0x40
+            body = packet[(packet[0] & 15) * 4:int.from_bytes(packet[2:4], "big")]
+        elif kind == 0x86DD:
+            klass, hops, protocol, whole = (packet[0] & 15) << 4 | packet[1] >> 4, packet[7], packet[6], True
+            body = packet[40:40 + int.from_bytes(packet[4:6], "big")]
+        else:
+            continue
+        source, target = struct.unpack(">HH", body[:4])
+        ending = f"hops {hops} class {klass:02x} {'whole' if whole else 'divisible'}"
+        if protocol == 17:
+            say(f"udp {target} len {len(body) - 8} {ending}")
+        elif protocol == 6:
+            flag = "syn" if body[13] & 2 else "ack"
+            say(f"tcp {target} {flag} len {len(body) - (body[12] >> 4) * 4} {ending}")
+            say(f"tcp from {source} {flag} len {len(body) - (body[12] >> 4) * 4} {ending}")
+        elif (protocol, body[0]) in [(1, 8), (58, 128)]:
+            say(f"echo len {len(body) - 8} {ending}")
+
+
+def udp_path(address, port, size, segment=None):
+    """Sends what may not be cut: says the error and the way's MTU, and how a datagram of that length fares; several of a
+    size at once where a segment's is given."""
+    sock = socket.socket(family(address), socket.SOCK_DGRAM)
+    v4 = sock.family == socket.AF_INET
+    level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
+    discover, mtu = (10, 14) if v4 else (23, 24)  # IP_MTU_DISCOVER, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU
+    recv_errors(sock)
+    sock.setsockopt(level, discover, 2)  # IP_PMTUDISC_DO
+    sock.settimeout(1)
+    sock.connect((address, int(port)))
+    control = [(socket.IPPROTO_UDP, 103, struct.pack("H", int(segment)))] if segment else []
+    payload = bytes(int(size) * (3 if segment else 1))
+    # The first is lost on the way, as it may be anywhere.
+    for _ in range(5):
+        try:
+            sock.sendmsg([payload], control)
+            sock.recv(65536)
+            return say("whole")
+        except socket.timeout:
+            continue
+        except OSError as error:
+            known = sock.getsockopt(level, mtu)
+            said = name_of(error)
+            break
+    else:
+        return say("silence")
+    fits = known - (28 if v4 else 48)
+    for _ in range(5):
+        try:
+            sock.send(bytes(fits))
+            whole = len(sock.recv(65536)) == fits
+            return say(f"{said} {known}, then {'whole' if whole else 'less'}")
+        except socket.timeout:
+            continue
+        except ConnectionRefusedError:
+            return say(f"{said} {known}, then refused")
+        except OSError:
+            continue  # one more about the first
+    say(f"{said} {known}, then silence")
+
+
+def errnos(port, *addresses):
+    """Says for each address how a connection and how a datagram to it end, all tried at once; `silence` is no end."""
+    def tcp(address):
+        sock = socket.socket(family(address), socket.SOCK_STREAM)
+        # 1, 2, 4 and 8 seconds, twice as long as a neighbour is asked for; a router reports no more than one a second.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 3)
+        try:
+            sock.connect((address, int(port)))
+            return "connected"
+        except OSError as error:
+            return name_of(error)
+
+    def udp(address):
+        sock = socket.socket(family(address), socket.SOCK_DGRAM)
+        recv_errors(sock)
+        sock.settimeout(0.5)
+        end = time.monotonic() + 14
+        while time.monotonic() < end:
+            try:
+                sock.connect((address, int(port)))
+                sock.send(b"hello")
+                sock.recv(100)
+                return "answer"
+            except socket.timeout:
+                pass
+            except OSError as error:
+                return name_of(error)
+        return "silence"
+
+    results = {}
+    tries = [threading.Thread(target=lambda a=address, t=attempt: results.update({(a, t): t(a)}))
+             for address in addresses for attempt in (tcp, udp)]
+    for thread in tries:
+        thread.start()
+    for thread in tries:
+        thread.join()
+    for address in addresses:
+        say(address, results[address, tcp], results[address, udp])
+
+
+def recv_errors(sock):
+    """IP_RECVERR and IPV6_RECVERR: without, only a closed port is an error (ip(7))."""
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, 11, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, 25, 1)
 
 
 def hold_udp(address, port):
@@ -487,7 +664,8 @@ def hold_tcp(address, port):
 def dns_server(address, port="53", fault=""):
     """A resolver: `*.example.test` is 192.0.2.7, everything else does not exist. Says what was asked and how.
 
-    `long.example.test` has 250 addresses, 4,000 bytes of records. `fault` is `servfail` (for everything) or `silent`.
+    `long.example.test` has 250 addresses, 4,000 bytes of records. `fault` is `servfail` (for everything), `silent`, or
+    `forged`: true answers come after false ones.
     """
     def answer(query, how):
         labels, at = [], 12
@@ -497,8 +675,9 @@ def dns_server(address, port="53", fault=""):
         kind, name = int.from_bytes(query[at + 1:at + 3], "big"), ".".join(labels)
         say(how, name, kind)
         known = name.endswith("example.test")
-        count = 0 if not known or kind != 1 or fault else 250 if name.startswith("long.") else 1
-        flags = 0x8182 if fault else 0x8180 if known else 0x8183
+        failing = fault == "servfail"
+        count = 0 if not known or kind != 1 or failing else 250 if name.startswith("long.") else 1
+        flags = 0x8182 if failing else 0x8180 if known else 0x8183
         record = b"\xc0\x0c" + struct.pack(">HHIH4s", 1, 1, 60, 4, socket.inet_aton("192.0.2.7"))
         # The client's OPT record has its size in place of a class; without one it is 512.
         size = int.from_bytes(query[at + 8:at + 10], "big") if query[10:12] == b"\0\1" else 512
@@ -524,11 +703,25 @@ def dns_server(address, port="53", fault=""):
 
     datagrams = socket.socket(family(address), socket.SOCK_DGRAM)
     datagrams.bind((address, int(port)))
+    if fault == "forged":
+        elsewhere, other_port = (socket.socket(family(address), socket.SOCK_DGRAM) for _ in range(2))
+        elsewhere.bind((address[:-1] + "9", int(port)))
+        other_port.bind((address, 0))
     threading.Thread(target=streams, args=(listener(address, port),), daemon=True).start()
     while True:
         query, peer = datagrams.recvfrom(4096)
-        if fault != "silent":
-            datagrams.sendto(answer(query, "udp"), peer)
+        if fault == "silent":
+            continue
+        reply = answer(query, "udp")
+        if fault == "forged":
+            false = reply[:-4] + socket.inet_aton("192.0.2.66")
+            elsewhere.sendto(false, peer)
+            other_port.sendto(false, peer)
+            for mask in (1, 0x8000):
+                number = int.from_bytes(query[:2], "big") ^ mask
+                datagrams.sendto(number.to_bytes(2, "big") + false[2:], peer)
+            datagrams.sendto(false[:13] + bytes([false[13] ^ 1]) + false[14:], peer)
+        datagrams.sendto(reply, peer)
 
 
 def dns_question(name, number=1):
@@ -732,6 +925,234 @@ def refusing(call, value, command, index=1):
         if libc.prctl(*map(ctypes.c_ulong, call)) != 0:
             sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
     os.execv(command[0], command)
+
+
+# The helper's API
+
+def events_unread(path):
+    """Asks for events and reads nothing of them until SIGUSR1, then says all there are."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    sock.sendall(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += sock.recv(1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    say("ready")
+    signal.sigwait([signal.SIGUSR1])
+    while data := sock.recv(65536):
+        sys.stdout.write(data.decode())
+
+
+def publish_often(path, name, count):
+    """Publishes and unpublishes a port so many times, over one connection."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    answers = sock.makefile("rb")
+    body = b'{"specs":["8081:81"]}'
+    for number in range(int(count)):
+        what = "unpublish" if number % 2 else "publish"
+        sock.sendall(f"POST /containers/{name}/{what} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+                     f"content-length: {len(body)}\r\n\r\n".encode() + body)
+        status, length = answers.readline(), 0
+        while (line := answers.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        text = answers.read(length)
+        if b" 200 " not in status:
+            sys.exit(f"{what}: {status} {text}")
+# Links
+
+def mesh(*ports):
+    """Echoes TCP and UDP on each port, over both families."""
+    for port in map(int, ports):
+        for address in ("0.0.0.0", "::"):
+            tcp = socket.socket(family(address), socket.SOCK_STREAM)
+            udp = socket.socket(family(address), socket.SOCK_DGRAM)
+            for sock in (tcp, udp):
+                if address == "::":
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((address, port))
+            tcp.listen(64)
+            threading.Thread(target=mesh_tcp, args=(tcp,), daemon=True).start()
+            threading.Thread(target=mesh_udp, args=(udp,), daemon=True).start()
+    say("ready")
+    threading.Event().wait()
+
+
+def mesh_tcp(sock):
+    while True:
+        conn, _ = sock.accept()
+        threading.Thread(target=lambda: conn.sendall(conn.recv(64)), daemon=True).start()
+
+
+def mesh_udp(sock):
+    while True:
+        data, client = sock.recvfrom(65536)
+        sock.sendto(data, client)
+
+
+def reach(address4, address6, expected, *ports):
+    """Says which of these answer: each port by TCP and UDP, a ping, over both families. Goes on until all that are
+    expected (joined by commas) have answered, for fifteen rounds at most, and tries each of the others twice."""
+    expected = set(filter(None, expected.split(",")))
+    cells = {}
+    for number, address in (("4", address4), ("6", address6)):
+        cells["icmp" + number] = (reach_icmp, address, 0)
+        for port in map(int, ports):
+            cells[f"tcp{number}:{port}"] = (reach_tcp, address, port)
+            cells[f"udp{number}:{port}"] = (reach_udp, address, port)
+    reached = set()
+
+    def attempt(cell):
+        how, address, port = cells[cell]
+        try:
+            if how(address, port):
+                reached.add(cell)
+        except OSError:
+            pass
+    for attempts in range(1, 16):
+        threads = [threading.Thread(target=attempt, args=(cell,)) for cell in set(cells) - reached]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if expected <= reached and attempts >= 2:
+            break
+    say(",".join(sorted(reached)))
+
+
+def reach_tcp(address, port):
+    with socket.create_connection((address, port), 1) as conn:
+        conn.sendall(b"hello")
+        return conn.recv(64) == b"hello"
+
+
+def reach_udp(address, port):
+    with socket.socket(family(address), socket.SOCK_DGRAM) as sock:
+        sock.settimeout(1)
+        sock.connect((address, port))
+        sock.send(b"hello")
+        return sock.recv(64) == b"hello"
+
+
+def reach_icmp(address, _):
+    kinds = (socket.IPPROTO_ICMPV6, 128, 129) if ":" in address else (socket.IPPROTO_ICMP, 8, 0)
+    with socket.socket(family(address), socket.SOCK_RAW, kinds[0]) as sock:
+        sock.settimeout(1)
+        echo = struct.pack("!BBHHH", kinds[1], 0, 0, os.getpid() & 0xffff, 1)
+        if kinds[1] == 8:
+            echo = struct.pack("!BBHHH", 8, 0, internet_sum(echo), os.getpid() & 0xffff, 1)
+        sock.sendto(echo, (address, 0))
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            data, peer = sock.recvfrom(2048)
+            if peer[0] == address and data[20 if kinds[1] == 8 else 0] == kinds[2]:
+                return True
+    return False
+
+
+def internet_sum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def overhear():
+    """Says each word of the form <word> in any frame that arrives at eth0, and between which hardware addresses."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    sock.bind(("eth0", 3))
+    say("ready")
+    while True:
+        frame, origin = sock.recvfrom(65536)
+        start = frame.find(b"<")
+        if origin[2] != socket.PACKET_OUTGOING and start >= 0 and b">" in frame[start:]:
+            say("heard", frame[start:frame.index(b">", start) + 1].decode(), "from", frame[6:12].hex(":"))
+
+
+def forge(own, victim, other, gateway_mac):
+    """Sends every kind of frame that a container should not: as itself, as `other`, at `victim`. Each of the first three
+    is MAC,IPV4,IPV6."""
+    own, victim, other = ((bytes.fromhex(mac.replace(":", "")), socket.inet_aton(v4), socket.inet_pton(socket.AF_INET6, v6))
+                          for mac, v4, v6 in (party.split(",") for party in (own, victim, other)))
+    gateway = bytes.fromhex(gateway_mac.replace(":", ""))
+    everybody, all_nodes = b"\xff" * 6, b"\x33\x33\0\0\0\1"
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    sock.bind(("eth0", 0))
+
+    def send(target, source, kind, body):
+        sock.send(target + source + struct.pack("!H", kind) + body.ljust(46, b"\0"))
+    for way, target in (("direct", victim[0]), ("relay", gateway), ("flood", everybody)):
+        send(target, own[0], 0x0800, udp4(own[1], victim[1], f"<own4-{way}>"))
+        send(target, own[0], 0x86dd, udp6(own[2], victim[2], f"<own6-{way}>"))
+        send(target, own[0], 0x0800, udp4(other[1], victim[1], f"<ip4-{way}>"))
+        send(target, own[0], 0x86dd, udp6(other[2], victim[2], f"<ip6-{way}>"))
+        send(target, other[0], 0x0800, udp4(other[1], victim[1], f"<mac4-{way}>"))
+        send(target, other[0], 0x86dd, udp6(other[2], victim[2], f"<mac6-{way}>"))
+        send(target, other[0], 0x0800, udp4(own[1], victim[1], f"<mac-own4-{way}>"))
+        tagged = struct.pack("!HH", 1, 0x0800) + udp4(own[1], victim[1], f"<vlan-{way}>")
+        send(target, own[0], 0x8100, tagged)
+        send(target, own[0], 0x88a8, struct.pack("!HH", 1, 0x8100) + tagged)
+        send(target, own[0], 0x88b5, f"<strange-{way}>".encode())
+        for name, mac, address in (("ip", own[0], other[1]), ("mac", other[0], other[1]), ("gateway", own[0], gateway_of(own[1]))):
+            for operation in (1, 2):
+                claim = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + mac + address + victim[0] + victim[1]
+                send(target, own[0], 0x0806, claim + f"<arp-{name}-{way}>".encode())
+    for name, address in (("other", other[2]), ("router", socket.inet_pton(socket.AF_INET6, "fe80::1"))):
+        for way, target in (("direct", victim[0]), ("relay", gateway), ("flood", all_nodes)):
+            word = f"<na-{name}-{way}>".encode()
+            claim = b"\x88\0\0\0\x60\0\0\0" + address + b"\x02\x01" + own[0]
+            for source in (own[2], address, bytes(16)):
+                send(target, own[0], 0x86dd, icmp6(source, victim[2], claim, word))
+            # Behind an extension header, where a look at fixed places finds nothing.
+            send(target, own[0], 0x86dd, icmp6(own[2], victim[2], claim, word, extended=True))
+    for way, target in (("direct", victim[0]), ("flood", all_nodes)):
+        wrong = b"\x88\0\0\0\x60\0\0\0" + own[2] + b"\x02\x01" + other[0]
+        send(target, own[0], 0x86dd, icmp6(own[2], victim[2], wrong, f"<na-mac-{way}>".encode()))
+        asked = b"\x87\0\0\0\0\0\0\0" + victim[2] + b"\x01\x01" + own[0]
+        send(target, own[0], 0x86dd, icmp6(other[2], victim[2], asked, f"<ns-ip-{way}>".encode()))
+        asked = b"\x87\0\0\0\0\0\0\0" + victim[2] + b"\x01\x01" + other[0]
+        send(target, own[0], 0x86dd, icmp6(own[2], victim[2], asked, f"<ns-mac-{way}>".encode()))
+        router = b"\x86\0\0\0\x40\0\x07\x08" + bytes(8) + b"\x01\x01" + own[0]
+        send(target, own[0], 0x86dd, icmp6(b"\xfe\x80" + bytes(13) + b"\x07", victim[2], router, f"<ra-{way}>".encode()))
+        redirect = b"\x89\0\0\0\0\0\0\0" + own[2] + other[2]
+        send(target, own[0], 0x86dd, icmp6(b"\xfe\x80" + bytes(13) + b"\1", victim[2], redirect, f"<redirect-{way}>".encode()))
+    bpdu = b"\x42\x42\x03" + bytes(5) + b"\0" * 8 + b"\0" * 4 + b"\0" * 8 + b"\x80\1\0\0\x14\0\2\0\x0f\0<stp>"
+    for group in (0x00, 0x02, 0x0e):
+        send(b"\x01\x80\xc2\0\0" + bytes([group]), own[0], len(bpdu), bpdu)
+    say("forged")
+
+
+def gateway_of(address):
+    return address[:2] + b"\0\1"
+
+
+def udp4(source, target, word):
+    body = struct.pack("!HHHH", 7000, 7000, 8 + len(word), 0) + word.encode()
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0) + source + target
+    return head[:10] + struct.pack("!H", internet_sum(head)) + head[12:] + body
+
+
+def udp6(source, target, word):
+    body = struct.pack("!HHHH", 7000, 7000, 8 + len(word), 0) + word.encode()
+    return packet6(source, target, 17, body, 6)
+
+
+def icmp6(source, target, message, word, extended=False):
+    """A message of neighbour discovery with a word behind it, in an option that nobody knows."""
+    option = b"\xfd" + bytes([(len(word) + 2 + 7) // 8]) + word
+    return packet6(source, target, 58, message + option.ljust(-(-len(option) // 8) * 8, b"\0"), 2, extended)
+
+
+def packet6(source, target, protocol, body, checksum, extended=False):
+    pseudo = source + target + struct.pack("!II", len(body), protocol)
+    total = internet_sum(pseudo + body + b"\0" * (len(body) % 2))
+    body = body[:checksum] + struct.pack("!H", total) + body[checksum + 2:]
+    if extended:
+        body, protocol = bytes([protocol, 0, 1, 4, 0, 0, 0, 0]) + body, 60
+    return struct.pack("!IHBB", 6 << 28, len(body), protocol, 255) + source + target + body
 
 
 if __name__ == "__main__":

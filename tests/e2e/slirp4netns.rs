@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::attach::Ship;
 use crate::cases;
+use crate::dhcp::Client;
 use crate::host::{CLIENT, HOST, Host, OUTSIDE, private};
 use crate::process::{PATIENCE, Program, Ran, until};
 use crate::verdict::{Outcome, contains, fail, holds, same};
@@ -18,6 +19,7 @@ cases![
     a_tap_that_was_made_before_is_used,
     a_namespace_by_path,
     a_tap_by_descriptor,
+    an_address_can_be_asked_for,
     host_loopback_can_be_closed,
     names_can_be_left_to_others,
     it_goes_out_from_the_address_it_is_told,
@@ -230,6 +232,21 @@ fn a_tap_by_descriptor(host: &Host) -> Outcome {
     contains("a descriptor that is not open", &ran.stderr, "tapfd 77: ")
 }
 
+/// Without -c the namespace configures itself: from +15 on.
+fn an_address_can_be_asked_for(host: &Host) -> Outcome {
+    let client = Client::udhcpc(host)?;
+    let ship = Ship::sail(host)?;
+    let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let _slirp = Slirp::start(host, "slirp", &format!("--mtu=1400 {} eth0", ship.pid()))?;
+    ship.run(host, "ip link set eth0 up")?;
+    let said = ship.run(host, &client.line("-n -q"))?;
+    for part in ["bound 10.0.2.15/24", " router 10.0.2.2", " dns 10.0.2.3", " mtu 1400"] {
+        contains("told", &said, part)?;
+    }
+    let said = ship.run(host, &host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello")))?;
+    same("outside", said.as_str(), "answer hello")
+}
+
 fn host_loopback_can_be_closed(host: &Host) -> Outcome {
     let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     let _inner = host.host_server("inner", "tcp-echo 127.0.0.1 7001")?;
@@ -336,7 +353,11 @@ fn ports_are_forwarded_by_request(host: &Host) -> Outcome {
     )?;
     let remove = r#"{"execute":"remove_hostfwd","arguments":{"id":1}}"#;
     same("removed", slirp.ask(host, remove)?.as_str(), r#"{"return":{}}"#)?;
-    contains("only once", &slirp.ask(host, remove)?, "slirp_remove_hostfwd failed")?;
+    contains(
+        "only once",
+        &slirp.ask(host, remove)?,
+        "remove_hostfwd: bad arguments.id",
+    )?;
     same(
         "its port is free",
         host.user(&host.peer("hold-tcp 0.0.0.0 8080"))?.ok()?.as_str(),

@@ -3,9 +3,9 @@
 use std::net::{SocketAddr, SocketAddrV4};
 use std::num::NonZeroU16;
 
-use gangplank::policy::{HostAccess, Policy};
+use gangplank::policy::{HostAccess, Policy, Transport};
 use gangplank::stack::{
-    Action, ClientSocket, EchoId, Gso, GsoType, MappingId, Offload, Passage, Payload, PublishId, Unreachable,
+    Action, ClientSocket, EchoId, Gso, GsoType, Handling, MappingId, Offload, Passage, Payload, PublishId, Unreachable,
 };
 use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Packet;
@@ -28,7 +28,7 @@ fn send(net: &mut Net, from: SocketAddrV4, to: SocketAddrV4) -> MappingId {
             target,
             payload: b"x",
             segment: None,
-            time_to_live: 63,
+            handling: Handling::USUAL,
         } => {
             assert_eq!((port, target), (from.port(), to.into()));
             id
@@ -329,6 +329,32 @@ fn the_hosts_loopback_answers_as_the_gateway() {
     };
     assert_eq!(target, "127.0.0.1:99".parse().unwrap());
     assert_eq!(answer(&mut net, id, target).unwrap().0, "172.17.0.1:99");
+}
+
+#[test]
+fn a_published_port_answers_as_the_gateway() {
+    let mut other = Net::new();
+    let published = gangplank::policy::PublishedPorts::default();
+    let mut ours = Net::with(|config| config.policy.published = published.clone());
+    published.open(Transport::Udp, "0.0.0.0:99".parse().unwrap());
+    let frame = udp(own(5000), SocketAddrV4::new(GATEWAY, 99), b"x");
+    assert_eq!(
+        other.pass(&frame),
+        Passage::Done,
+        "another network's ports are not ours"
+    );
+    let Passage::Datagram {
+        socket: ClientSocket::Mapping { id, .. },
+        target,
+        ..
+    } = ours.pass(&frame)
+    else {
+        panic!()
+    };
+    assert_eq!(target, "127.0.0.1:99".parse().unwrap());
+    assert_eq!(answer(&mut ours, id, target).unwrap().0, "172.17.0.1:99");
+    published.close(Transport::Udp, "0.0.0.0:99".parse().unwrap());
+    assert_eq!(ours.pass(&frame), Passage::Done, "a mapping alone opens nothing");
 }
 
 #[test]
@@ -734,7 +760,7 @@ fn ask(net: &mut Net, ident: u16) -> EchoId {
             target,
             sequence: 3,
             payload: b"data",
-            time_to_live: 63,
+            handling: Handling::USUAL,
         } => {
             assert_eq!(target, std::net::IpAddr::from(OUTSIDE));
             echo

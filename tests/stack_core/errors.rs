@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use gangplank::stack::{ClientSocket, EchoId, Failure, Fault, MappingId, Passage, Payload, PublishId, Unreachable};
+use gangplank::stack::{
+    Action, ClientSocket, EchoId, Failure, Fault, MappingId, Passage, Payload, PublishId, Unconnected, Unreachable,
+};
 use smoltcp::wire::{Icmpv4Packet, Ipv4Packet};
 
 use crate::net::*;
@@ -64,12 +66,13 @@ fn read_error(net: &mut Net) -> (Ipv4Addr, [u8; 2], [u8; 4], Vec<u8>) {
 
 #[test]
 fn an_error_comes_from_the_router_that_sent_it() {
-    let table: [(Fault, [u8; 2], [u8; 4]); 10] = [
+    let table: [(Fault, [u8; 2], [u8; 4]); 11] = [
         (Unreachable::Network.into(), [3, 0], [0; 4]),
         (Unreachable::Host.into(), [3, 1], [0; 4]),
         (Unreachable::Protocol.into(), [3, 2], [0; 4]),
         (Unreachable::Refused.into(), [3, 3], [0; 4]),
         (Fault::TooBig { mtu: 1280 }, [3, 4], [0, 0, 5, 0]),
+        (Unreachable::Parameter.into(), [12, 0], [0; 4]),
         (Unreachable::SourceRoute.into(), [3, 5], [0; 4]),
         (Unreachable::HostUnknown.into(), [3, 7], [0; 4]),
         (Unreachable::Isolated.into(), [3, 8], [0; 4]),
@@ -185,6 +188,31 @@ fn an_echo_that_ends_on_the_way_is_quoted_with_its_own_id() {
     let (from, kind, _, quoted) = read_error(&mut net);
     assert_eq!((from, kind), (ROUTER, [11, 0]));
     assert_eq!(quoted[20..], ping(OUTSIDE, 77, 3, b"data")[34..], "checksum included");
+}
+
+#[test]
+fn a_syn_that_ends_on_the_way_is_reported_by_whoever_ended_it() {
+    for (offender, reporter) in [
+        (Some(ROUTER), ROUTER),
+        (None, GATEWAY),
+        (Some(Ipv4Addr::LOCALHOST), GATEWAY),
+    ] {
+        let mut net = Net::new();
+        let syn = Peer::new(own(), outside()).syn();
+        net.send(&syn);
+        let [Action::Connect { flow, .. }] = net.actions()[..] else {
+            panic!("no connect")
+        };
+        let ended = Unconnected {
+            fault: Fault::TimeExceeded,
+            offender: offender.map(IpAddr::from),
+        };
+        net.engine.refused(net.now, flow, ended);
+        let (from, kind, _, quoted) = read_error(&mut net);
+        assert_eq!((from, kind), (reporter, [11, 0]));
+        assert_eq!(quoted[20..], syn[34..]);
+        assert!(matches!(net.actions()[..], [Action::Close { .. }]));
+    }
 }
 
 #[test]

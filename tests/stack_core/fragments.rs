@@ -47,7 +47,7 @@ fn place(frame: &mut [u8], id: u16, offset: usize, more: bool) {
 }
 
 /// All parts of `whole`, in order.
-fn cut(whole: &[u8], id: u16, step: usize) -> Vec<Vec<u8>> {
+pub(crate) fn cut(whole: &[u8], id: u16, step: usize) -> Vec<Vec<u8>> {
     let len = whole.len() - HEADERS;
     let starts = (0..len).step_by(step);
     starts
@@ -105,9 +105,9 @@ fn sent(net: &mut Net, frame: &[u8]) -> (SocketAddr, Vec<u8>, u8) {
         Passage::Datagram {
             target,
             payload,
-            time_to_live,
+            handling,
             ..
-        } => (target, payload.to_vec(), time_to_live),
+        } => (target, payload.to_vec(), handling.time_to_live),
         other => panic!("no datagram: {other:?}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddrV4;
 
+use gangplank::policy::Transport;
 use gangplank::stack::{Action, Closing, Refusal, Target, Unreachable};
 use smoltcp::time::Duration;
 use smoltcp::wire::TcpControl;
@@ -336,7 +337,7 @@ fn policy_decides() {
     assert!(matches!(
         net.actions()[..],
         [Action::Connect {
-            target: Target::Resolver,
+            target: Target::Resolver { .. },
             ..
         }]
     ));
@@ -355,6 +356,27 @@ fn policy_decides() {
         net.send(&to(nowhere).syn());
         assert_eq!((net.actions(), net.frames()), (vec![], vec![]), "{nowhere}");
     }
+}
+
+#[test]
+fn a_published_port_is_the_hosts_own_listener_at_the_gateway() {
+    let published = gangplank::policy::PublishedPorts::default();
+    let mut net = Net::with(|config| config.policy.published = published.clone());
+    let peer = Peer::new(SocketAddrV4::new(ADDRESS, 4000), "172.17.0.1:8080".parse().unwrap());
+    net.send(&peer.syn());
+    assert!(net.one_segment().rst, "nothing is published yet");
+    // As the shell does, which shares it with every engine.
+    published.open(Transport::Tcp, "0.0.0.0:8080".parse().unwrap());
+    net.send(&peer.syn());
+    let actions = net.actions();
+    let [Action::Connect { target, .. }] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(target, Target::Host("127.0.0.1:8080".parse().unwrap()));
+    published.close(Transport::Tcp, "0.0.0.0:8080".parse().unwrap());
+    let other = Peer::new(SocketAddrV4::new(ADDRESS, 4001), "172.17.0.1:8080".parse().unwrap());
+    net.send(&other.syn());
+    assert!(net.one_segment().rst, "no more");
 }
 
 #[test]

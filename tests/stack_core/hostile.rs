@@ -402,6 +402,7 @@ fn offload(dice: &mut Dice) -> Offload {
             headers: number(dice),
             ecn: dice.roll(2) == 0,
         }),
+        assembled: dice.roll(8) == 0,
     }
 }
 

@@ -251,6 +251,8 @@ fn unreachable_in_the_words_of_rfc_4443() {
         (Unreachable::Prohibited, [1, 1], GATEWAY6),
         (Unreachable::Host, [1, 3], GATEWAY6),
         (Unreachable::Refused, [1, 4], OUTSIDE6),
+        (Unreachable::Parameter, [4, 0], GATEWAY6),
+        (Unreachable::Protocol, [4, 1], OUTSIDE6),
     ];
     let frame = udp6(ADDRESS6, SocketAddr::new(OUTSIDE6.into(), 9), &[1; 1400]);
     for (why, kind_and_code, reporter) in table {

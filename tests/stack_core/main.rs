@@ -11,14 +11,20 @@
 
 mod closing;
 mod datagrams;
+mod dhcp;
+mod dhcp_malformed;
+mod dhcp_range;
+mod dhcpv6;
 mod errors;
 mod fragments;
 mod guarding;
 mod guest;
+mod handling;
 mod handshake;
 mod hostile;
 mod ipv6;
 mod limits;
+mod links;
 mod neighbours;
 mod net;
 mod rings;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use gangplank::policy::HostAccess;
 use gangplank::stack::{
-    Action, Attachment, Config, Directory, Engine, FlowId, Ipv6, Ledger as Accounts, Offload, Passage, Ring, RingId,
-    RingMemory, Target, Transmit, UplinkCapabilities,
+    Action, Attachment, Common, Config, Directory, Engine, FlowId, Ipv6, Ledger as Accounts, Links, Offload, Passage,
+    Ring, RingId, RingMemory, Target, Transmit, UplinkCapabilities,
 };
 use gangplank::sys::mapping::Mappings;
 use smoltcp::phy::ChecksumCapabilities;
@@ -107,11 +107,12 @@ impl Net {
     /// Two engines that serve one network together.
     pub(crate) fn shards() -> [Self; 2] {
         let mut directories = Directory::shared(2, [5, 6, 7, 8]).into_iter();
-        std::array::from_fn(|_| Self::of(directories.next().unwrap(), None, |_| {}))
+        let links = Links::new([9, 10, 11, 12]);
+        std::array::from_fn(|_| Self::of(directories.next().unwrap(), None, links.clone(), |_| {}))
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::of(Directory::default(), None, change)
+        Self::of(Directory::default(), None, Links::new([9, 10, 11, 12]), change)
     }
 
     /// A network of both families.
@@ -135,16 +136,22 @@ impl Net {
 
     /// One of several engines of a network, with the ledger of all.
     pub(crate) fn sharing(accounts: &Accounts, change: impl FnOnce(&mut Config)) -> Self {
-        Self::of(Directory::default(), Some(accounts), change)
+        Self::of(
+            Directory::default(),
+            Some(accounts),
+            Links::new([9, 10, 11, 12]),
+            change,
+        )
     }
 
-    fn of(directory: Directory, accounts: Option<&Accounts>, change: impl FnOnce(&mut Config)) -> Self {
+    fn of(directory: Directory, accounts: Option<&Accounts>, links: Links, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(GATEWAY_MAC, GATEWAY, 16, 1500, HostAccess::None, PLAIN);
         config.tcp_ring = 65536;
         change(&mut config);
         let rings = Rings::default();
-        let accounts = accounts.cloned().unwrap_or_else(|| Accounts::new(config.limits));
-        let mut engine = Engine::shard(directory, accounts, config, Box::new(rings.clone()), [1, 2, 3, 4]);
+        let ledger = accounts.cloned().unwrap_or_else(|| Accounts::new(config.limits));
+        let common = Common { ledger, links };
+        let mut engine = Engine::shard(directory, &common, config, Box::new(rings.clone()), [1, 2, 3, 4]);
         engine.attach(Attachment {
             mac: MAC,
             address: ADDRESS.into(),
@@ -258,7 +265,12 @@ impl Net {
         let peer = Peer::new(SocketAddrV4::new(container, port), SocketAddrV4::new(OUTSIDE, 80));
         self.send(&peer.syn());
         let target = Target::Host(SocketAddrV4::new(OUTSIDE, 80).into());
-        let [Action::Connect { flow, target: asked }] = self.actions()[..] else {
+        let [
+            Action::Connect {
+                flow, target: asked, ..
+            },
+        ] = self.actions()[..]
+        else {
             panic!("no connect")
         };
         assert_eq!(asked, target);

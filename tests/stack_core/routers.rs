@@ -73,6 +73,18 @@ fn whoever_asks_is_told_alone() {
 }
 
 #[test]
+fn a_server_of_dhcpv6_is_told_of() {
+    let dhcp = crate::dhcp::settings(gangplank::stack::AddressSource::Attached);
+    let mut net = Net::with_ipv6(|config| config.dhcp = Some(dhcp));
+    net.send(&solicitation(OWN_LINK_LOCAL, 255, 0, &HARDWARE));
+    let frames = net.frames();
+    let message = Ipv6Packet::new_checked(&frames[0][14..]).unwrap();
+    let prefix = &message.payload()[32..36];
+    assert_eq!(message.payload()[5], 0xc0, "addresses, and all else");
+    assert_eq!(prefix, [3, 4, 64, 0x80], "still not for addresses of one's own making");
+}
+
+#[test]
 fn solicitations_that_are_not_answered() {
     let mut wrong_sum = solicitation(OWN_LINK_LOCAL, 255, 0, &HARDWARE);
     wrong_sum[57] ^= 1;

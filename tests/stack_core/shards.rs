@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV4;
 
-use gangplank::stack::{ClientSocket, Passage, Payload, PublishId, ShardId};
+use gangplank::stack::{ClientSocket, Handling, Passage, Payload, PublishId, ShardId};
 use smoltcp::time::Duration;
 
 use crate::net::*;
@@ -116,7 +116,7 @@ fn an_answer_to_anothers_client_is_not_taken_for_a_datagram_of_our_mapping() {
             target: client,
             payload: b"y",
             segment: None,
-            time_to_live: 63,
+            handling: Handling::USUAL,
         }
     );
 }

@@ -217,7 +217,7 @@ impl Sim {
                     self.closed = Some(how);
                     self.flow = None;
                 }
-                Action::Drain { .. } | Action::Fill { .. } => {}
+                Action::Handle { .. } | Action::Drain { .. } | Action::Fill { .. } => {}
                 Action::CloseMapping { .. } | Action::CloseEcho { .. } => {
                     panic!("no datagram was sent")
                 }

@@ -8,9 +8,10 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::api::types::{self, CreateContainer, StartContainer};
 use crate::network::hosts::AddHost;
+use crate::network::links::LinkSpec;
 use crate::network::mac;
 use crate::network::name::{self, NameError};
-use crate::network::ports::{ContainerPort, PortSpec};
+use crate::network::ports::{ContainerPorts, HostIp, PortSpec};
 
 /// `run`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -57,6 +58,9 @@ pub struct Attach {
     /// Name of the interface inside
     #[arg(long, value_name = "NAME", default_value = "eth0", value_parser = interface)]
     pub ifname: String,
+    /// Bring the interface up and configure nothing: whoever is inside asks by DHCP or router solicitations
+    #[arg(long)]
+    pub dhcp: bool,
     /// How it hangs on the network.
     #[command(flatten)]
     pub attachment: Attachment,
@@ -68,15 +72,25 @@ pub struct Attachment {
     /// Its name [default: its id]
     #[arg(long, value_name = "N", value_parser = container_name)]
     pub name: Option<String>,
-    /// Publish a port: HOSTIP:HOSTPORT:PORT/PROTO, where only PORT must be said; repeatable
+    /// Publish a port: HOSTIP:HOSTPORT:PORT/PROTO, where only PORT must be said, or ranges like 8000-8010:80-90; repeatable
     #[arg(short, long, value_name = "SPEC", allow_hyphen_values = true)]
     pub publish: Vec<PortSpec>,
     /// Publish every exposed port on a port that is chosen
     #[arg(short = 'P', long)]
     pub publish_all: bool,
     /// Say that it serves a port; repeatable
-    #[arg(long, value_name = "PORT[/PROTO]")]
-    pub expose: Vec<ContainerPort>,
+    #[arg(long, value_name = "PORT[-PORT][/PROTO]")]
+    pub expose: Vec<ContainerPorts>,
+    /// Where ports are published that name no host address; auto: at a loopback address of its own, each port on its own
+    /// number, exposed ones too
+    #[arg(long, value_name = "auto|ADDR")]
+    pub host_ip: Option<HostIp>,
+    /// Take exposed ports and environment from an image's config: OCI's JSON, or what `docker inspect` prints
+    #[arg(long, value_name = "FILE")]
+    pub image_config: Option<PathBuf>,
+    /// Tell it of another container and, where containers are kept apart, let it reach that one's exposed ports; repeatable
+    #[arg(long, value_name = "NAME[:ALIAS]")]
+    pub link: Vec<LinkSpec>,
     /// Its IPv4 address
     #[arg(long, value_name = "A")]
     pub ip: Option<Ipv4Addr>,
@@ -183,6 +197,7 @@ impl Attach {
     pub fn create(&self) -> CreateContainer {
         CreateContainer {
             ifname: Some(self.ifname.clone()),
+            dhcp: self.dhcp,
             remove: true,
             ..self.attachment.create()
         }
@@ -203,7 +218,9 @@ impl Attachment {
             name: self.name.clone(),
             publish: self.publish.iter().map(PortSpec::to_string).collect(),
             publish_all: self.publish_all,
-            expose: self.expose.iter().map(ContainerPort::to_string).collect(),
+            expose: self.expose.iter().map(ContainerPorts::to_string).collect(),
+            host_ip: self.host_ip.as_ref().map(HostIp::to_string),
+            link: self.link.iter().map(LinkSpec::to_string).collect(),
             ip: self.ip,
             ip6: self.ip6,
             mac: self.mac_address.map(mac::format),
@@ -271,12 +288,14 @@ mod tests {
 
     #[test]
     fn what_was_typed_becomes_the_request() {
-        let line = "-d --rm --name web --hostname w1 -p 8080:80 -p [::1]::53/udp -P --expose 443 --ip 172.17.0.9 --mac-address 02-42-AC-11-00-09 -e A=b=c -e B= -w /srv --add-host db:10.0.0.9 httpd -f";
+        let line = "-d --rm --name web --hostname w1 -p 8080:80 -p [::1]::53/udp -P --expose 443 --expose 7000-7002/udp --host-ip auto --image-config img.json --ip 172.17.0.9 --mac-address 02-42-AC-11-00-09 -e A=b=c -e B= -w /srv --add-host db:10.0.0.9 httpd -f";
         let request = run(line).create();
         assert_eq!(request.name.as_deref(), Some("web"));
         assert_eq!(request.hostname.as_deref(), Some("w1"));
         assert_eq!(request.publish, ["8080:80/tcp", "[::1]::53/udp"]);
-        assert_eq!(request.expose, ["443/tcp"]);
+        assert_eq!(request.expose, ["443/tcp", "7000-7002/udp"]);
+        assert_eq!(request.host_ip.as_deref(), Some("auto"));
+        assert_eq!(run(line).attachment.image_config, Some("img.json".into()));
         assert_eq!(request.ip, Some(Ipv4Addr::new(172, 17, 0, 9)));
         assert_eq!(request.mac.as_deref(), Some("02:42:ac:11:00:09"));
         assert_eq!(request.env, ["A=b=c", "B="]);
@@ -293,9 +312,11 @@ mod tests {
             ("run --bogus sh", "unexpected argument '--bogus'"),
             ("run -p 80:x sh", "'80:x': 'x' is no port number"),
             (
-                "run -p 80-90:80-90 sh",
-                "a range of ports is not supported: give each port its own -p",
+                "run -p 80-90:80-91 sh",
+                "Invalid ranges specified for container and host Ports: 80-91 and 80-90",
             ),
+            ("run --expose 90-80 sh", "Invalid range specified for port: 90-80"),
+            ("run --host-ip lo sh", "'lo': write auto or an address of the host"),
             ("run --name a/b sh", "'a/b' is no container name"),
             ("run --hostname a_b- sh", "'a_b-' is no hostname"),
             ("run --ip 10.0.0 sh", "'10.0.0' for '--ip <A>'"),
@@ -319,13 +340,21 @@ mod tests {
 
     #[test]
     fn attach_names_a_namespace() {
-        let Command::Attach(attach) = parsed("attach --pid 42 --name db -p 5432 --ifname net0").command else {
+        let Command::Attach(attach) =
+            parsed("attach --pid 42 --name db -p 5432 -p 8000-8009:80 --host-ip [::1] --ifname net0").command
+        else {
             panic!()
         };
         assert_eq!(attach.start().pid, Some(42));
         let request = attach.create();
+        assert!(!request.dhcp);
+        let Command::Attach(attach) = parsed("attach --netns /proc/42/ns/net --dhcp").command else {
+            panic!()
+        };
+        assert!(attach.create().dhcp);
         assert_eq!((request.ifname.as_deref(), request.cmd.len()), (Some("net0"), 0));
-        assert_eq!(request.publish, ["5432/tcp"]);
+        assert_eq!(request.publish, ["5432/tcp", "8000-8009:80/tcp"]);
+        assert_eq!(request.host_ip.as_deref(), Some("::1"));
     }
 
     #[test]

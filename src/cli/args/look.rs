@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::network_name;
-use crate::cli::output::{DocumentFormat, Format, PsView};
+use crate::cli::output::{DocumentFormat, Filter, Format, PsView};
 
 /// `ps`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -17,6 +17,15 @@ pub struct Ps {
     /// Print ids and commands in full
     #[arg(long)]
     pub no_trunc: bool,
+    /// List the N containers that were made last, in whatever state
+    #[arg(short = 'n', long, value_name = "N", default_value = "0", hide_default_value = true)]
+    pub last: usize,
+    /// List the container that was made last, in whatever state
+    #[arg(short, long, conflicts_with = "last")]
+    pub latest: bool,
+    /// List only those like KEY=VALUE: name, id, status, exited, network, publish, expose, before, since; repeatable
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = Filter::for_ps)]
+    pub filter: Vec<Filter>,
     /// table, json, a Go template, or 'table TEMPLATE'
     #[arg(long, default_value = "table", hide_default_value = true)]
     pub format: Format,
@@ -29,6 +38,8 @@ impl Ps {
             all: self.all,
             quiet: self.quiet,
             no_trunc: self.no_trunc,
+            last: if self.latest { 1 } else { self.last },
+            filters: self.filter.clone(),
         }
     }
 }
@@ -98,10 +109,31 @@ mod tests {
             PsView {
                 all: true,
                 quiet: true,
-                no_trunc: true
+                no_trunc: true,
+                ..PsView::default()
             }
         );
         assert_eq!(ps.format, Format::Json);
+        let Command::Ps(ps) = parsed("ps -n 3 -f name=web --filter status=exited").command else {
+            panic!()
+        };
+        assert_eq!((ps.view().last, ps.view().filters.len()), (3, 2));
+        let Command::Ps(ps) = parsed("ps -lq").command else {
+            panic!()
+        };
+        assert_eq!(ps.view().last, 1);
+    }
+
+    #[test]
+    fn a_filter_that_means_nothing_is_a_line() {
+        for (line, part) in [
+            ("ps --filter ancestor=busybox", "containers are made of no image"),
+            ("ps --filter name", "bad format of filter"),
+            ("ps -n x", "invalid value 'x'"),
+        ] {
+            let text = usage(line);
+            assert!(text.contains(part) && text.lines().count() == 1, "{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //! the commands. Help, errors and hints come from the same table, so the words here are Docker's wherever it has them.
 
 mod container;
+mod driver_option;
+mod events;
 mod look;
+mod moment;
 mod network;
 mod ports;
 
@@ -18,8 +21,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::network::name::{self, NameError};
 
 pub use container::{Attach, Attachment, Detach, Exec, Fingers, Logs, Remove, Run, Stop, Wait};
+pub use driver_option::DriverOption;
+pub use events::Events;
 pub use look::{Doctor, Inspect, NetworkInspect, NetworkList, Ps, Show};
-pub use network::{Create, Down, NetworkCommand, NetworkRemove, Settings, Up, Uplink};
+pub use moment::{Moment, MomentError};
+pub use network::{Create, Down, NetworkChange, NetworkCommand, NetworkRemove, Settings, Up, Uplink};
 pub use ports::{Port, Publish, Unpublish};
 
 /// docker0 for a user without root: a bridge, containers, the way out and published ports.
@@ -95,13 +101,27 @@ pub enum Command {
     Ps(Ps),
     /// Show containers in full
     Inspect(Inspect),
+    /// Tell what happens in the network, as it happens
+    Events(Events),
     /// Say what this machine allows and forbids, and the line that would change it
     Doctor(Doctor),
     /// Play the whole tour with two containers, checking each step; leaves nothing behind
     Demo,
+    /// Print what a shell reads to complete our words
+    Completions(Completions),
+    /// Print the man page: gangplank man | man -l -
+    Man,
     /// Make the namespaces that a network needs, say what failed, and end; `doctor` runs it.
     #[command(hide = true)]
     ProbeNamespaces,
+}
+
+/// `completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }
 
 /// Why there is no command to run.
@@ -117,7 +137,26 @@ pub enum NoCommand {
 
 /// Reads a command line, the program's name first.
 pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, NoCommand> {
-    Cli::try_parse_from(words).map_err(|error| explain(&error))
+    let cli = Cli::try_parse_from(words).map_err(|error| explain(&error))?;
+    match cli.settings().map_or(Ok(()), Settings::check) {
+        Ok(()) => Ok(cli),
+        Err(contradiction) => Err(NoCommand::Refused(contradiction)),
+    }
+}
+
+impl Cli {
+    /// What is said of a network, where the command is to start one.
+    fn settings(&self) -> Option<&Settings> {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "no other command says how a network is to be"
+        )]
+        match &self.command {
+            Command::Up(up) => Some(&up.settings),
+            Command::Network(NetworkCommand::Create(create)) => Some(&create.settings),
+            _ => None,
+        }
+    }
 }
 
 fn explain(error: &clap::Error) -> NoCommand {

@@ -1,11 +1,12 @@
 //! `up`, `down` and `network`: the settings of a network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ipnetwork::{IpNetwork, Ipv4Network};
 
+use super::driver_option::{BRIDGE_NAME, DriverOption, HOST_BINDING};
 use super::look::{NetworkInspect, NetworkList};
 use super::network_name;
 use crate::api::types::NetworkOptions;
@@ -42,6 +43,8 @@ pub enum NetworkCommand {
     Ls(NetworkList),
     /// Start another network
     Create(Create),
+    /// Change a network while it runs
+    Update(NetworkChange),
     /// Stop networks
     Rm(NetworkRemove),
     /// Show networks in full, and why each has its subnet
@@ -57,6 +60,17 @@ pub struct Create {
     /// How it is to be.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// `network update`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct NetworkChange {
+    /// The network [default: that of --network]
+    #[arg(value_name = "NAME", value_parser = network_name)]
+    pub name: Option<String>,
+    /// Whether containers reach each other, from now on; links go on either way
+    #[arg(long, value_name = "true|false", action = clap::ArgAction::Set, require_equals = true, num_args = 0..=1, default_missing_value = "true", required = true)]
+    pub icc: Option<bool>,
 }
 
 /// `network rm`.
@@ -100,6 +114,10 @@ pub struct Settings {
     /// Build the network inside this user namespace
     #[arg(long, value_name = "PATH")]
     pub userns: Option<PathBuf>,
+    /// An option of Docker's bridge driver: com.docker.network.bridge.name, …enable_icc, …host_binding_ipv4 or
+    /// com.docker.network.driver.mtu; repeatable
+    #[arg(short = 'o', long = "opt", value_name = "NAME=VALUE")]
+    pub driver: Vec<DriverOption>,
 }
 
 /// `--uplink`.
@@ -116,14 +134,35 @@ pub enum Uplink {
 }
 
 impl Settings {
+    /// Whether nothing is said twice and differently; the contradiction, in a line.
+    pub fn check(&self) -> Result<(), String> {
+        let flags = [
+            self.icc.map(|icc| ("--icc", DriverOption::Icc(icc))),
+            self.mtu.map(|mtu| ("--mtu", DriverOption::Mtu(mtu))),
+        ];
+        for (at, said) in self.driver.iter().enumerate() {
+            let contradicts =
+                |other: &DriverOption| std::mem::discriminant(other) == std::mem::discriminant(said) && other != said;
+            if let Some((flag, _)) = flags.iter().flatten().find(|(_, other)| contradicts(other)) {
+                return Err(format!("-o {said} contradicts {flag}: say one of them"));
+            }
+            if let Some(other) = self.driver[..at].iter().find(|other| contradicts(other)) {
+                return Err(format!("-o {said} contradicts -o {other}: say one of them"));
+            }
+        }
+        Ok(())
+    }
+
     /// The settings of a network to be.
     pub fn options(&self) -> NetworkOptions {
         let default = NetworkOptions::default();
         NetworkOptions {
             subnet: self.subnet,
             subnet6: self.subnet6.unwrap_or(default.subnet6),
-            icc: self.icc.unwrap_or(default.icc),
-            mtu: self.mtu.unwrap_or(default.mtu),
+            icc: self.icc().unwrap_or(default.icc),
+            mtu: self.mtu().unwrap_or(default.mtu),
+            host_binding: self.host_binding(),
+            bridge: self.bridge(),
             host_access: self.host_access.clone().unwrap_or(default.host_access),
             dns: self.dns.clone(),
             uplink: self.uplink.map_or(default.uplink, Uplink::word),
@@ -152,8 +191,18 @@ impl Settings {
             self.subnet6.map(|it| or_none(it.given().as_ref())),
             or_none(running.subnet6.given().as_ref()),
         );
-        compare("--icc", self.icc.map(|it| it.to_string()), running.icc.to_string());
-        compare("--mtu", self.mtu.map(|it| it.to_string()), running.mtu.to_string());
+        compare("--icc", self.icc().map(|it| it.to_string()), running.icc.to_string());
+        compare("--mtu", self.mtu().map(|it| it.to_string()), running.mtu.to_string());
+        compare(
+            HOST_BINDING,
+            self.host_binding().map(|it| it.to_string()),
+            running.host_binding.unwrap_or(Ipv4Addr::UNSPECIFIED).to_string(),
+        );
+        compare(
+            BRIDGE_NAME,
+            self.bridge(),
+            or_else(running.bridge.as_ref(), "the network's"),
+        );
         compare(
             "--host-access",
             self.host_access.as_ref().map(access_words),
@@ -177,6 +226,44 @@ impl Settings {
             running.userns.as_ref().map_or("none".to_owned(), path),
         );
         found
+    }
+}
+
+impl Settings {
+    fn icc(&self) -> Option<bool> {
+        self.icc.or_else(|| {
+            self.driver(|option| match option {
+                DriverOption::Icc(icc) => Some(*icc),
+                DriverOption::BridgeName(_) | DriverOption::HostBinding(_) | DriverOption::Mtu(_) => None,
+            })
+        })
+    }
+
+    fn mtu(&self) -> Option<u16> {
+        self.mtu.or_else(|| {
+            self.driver(|option| match option {
+                DriverOption::Mtu(mtu) => Some(*mtu),
+                DriverOption::BridgeName(_) | DriverOption::HostBinding(_) | DriverOption::Icc(_) => None,
+            })
+        })
+    }
+
+    fn host_binding(&self) -> Option<Ipv4Addr> {
+        self.driver(|option| match option {
+            DriverOption::HostBinding(address) => Some(*address),
+            DriverOption::BridgeName(_) | DriverOption::Mtu(_) | DriverOption::Icc(_) => None,
+        })
+    }
+
+    fn bridge(&self) -> Option<String> {
+        self.driver(|option| match option {
+            DriverOption::BridgeName(name) => Some(name.clone()),
+            DriverOption::HostBinding(_) | DriverOption::Mtu(_) | DriverOption::Icc(_) => None,
+        })
+    }
+
+    fn driver<T>(&self, find: impl Fn(&DriverOption) -> Option<T>) -> Option<T> {
+        self.driver.iter().find_map(find)
     }
 }
 
@@ -240,13 +327,17 @@ fn list<T: ToString>(items: &[T]) -> String {
 }
 
 fn or_none<T: ToString>(value: Option<&T>) -> String {
-    value.map_or("none".to_owned(), ToString::to_string)
+    or_else(value, "none")
+}
+
+fn or_else<T: ToString>(value: Option<&T>, otherwise: &str) -> String {
+    value.map_or(otherwise.to_owned(), ToString::to_string)
 }
 
 /// RFC 791: what every host must be able to receive.
-const MTU_MIN: i64 = 576;
+pub(super) const MTU_MIN: i64 = 576;
 /// What a TAP takes: 65,535 bytes with the Ethernet header (drivers/net/tun.c, MAX_MTU).
-const MTU_MAX: i64 = 65521;
+pub(super) const MTU_MAX: i64 = 65521;
 /// Far beyond what a bridge can feed.
 const THREADS_MAX: i64 = 64;
 const NOT_CIDR: &str = "write a network like 172.17.0.0/16";
@@ -360,6 +451,50 @@ mod tests {
     }
 
     #[test]
+    fn dockers_options_are_heard() {
+        let line = "-o com.docker.network.bridge.name=br7 --opt com.docker.network.bridge.enable_icc=false \
+                    -o com.docker.network.bridge.host_binding_ipv4=127.0.0.1 -o com.docker.network.driver.mtu=1400";
+        let settings = up(line).settings;
+        let options = settings.options();
+        assert_eq!(
+            (options.bridge.as_deref(), options.icc, options.mtu),
+            (Some("br7"), false, 1400)
+        );
+        assert_eq!(options.host_binding, Some(Ipv4Addr::LOCALHOST));
+        assert!(settings.differences(&options).is_empty());
+        assert_eq!(
+            settings.differences(&NetworkOptions::default()),
+            [
+                "--icc is true, not false",
+                "--mtu is 1500, not 1400",
+                "com.docker.network.bridge.host_binding_ipv4 is 0.0.0.0, not 127.0.0.1",
+                "com.docker.network.bridge.name is the network's, not br7",
+            ]
+        );
+        assert!(
+            up("--mtu 1400 -o com.docker.network.driver.mtu=1400")
+                .settings
+                .check()
+                .is_ok()
+        );
+        for (line, part) in [
+            (
+                "--mtu 1500 -o com.docker.network.driver.mtu=1400",
+                "-o com.docker.network.driver.mtu=1400 contradicts --mtu: say one of them",
+            ),
+            (
+                "-o com.docker.network.bridge.name=a1 -o com.docker.network.bridge.name=a2",
+                "-o com.docker.network.bridge.name=a2 contradicts -o com.docker.network.bridge.name=a1",
+            ),
+            ("-o x=y", "'x' is not known; known are com.docker.network.bridge.name"),
+        ] {
+            let text = usage(&format!("up {line}"));
+            assert!(text.contains(part), "{line}: {text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+        }
+    }
+
+    #[test]
     fn network_commands() {
         let Command::Network(NetworkCommand::Create(create)) = parsed("network create blue --mtu 1400").command else {
             panic!()
@@ -370,5 +505,10 @@ mod tests {
             panic!()
         };
         assert_eq!(remove.names, ["blue", "red"]);
+        let Command::Network(NetworkCommand::Update(change)) = parsed("network update blue --icc=false").command else {
+            panic!()
+        };
+        assert_eq!((change.name.as_deref(), change.icc), (Some("blue"), Some(false)));
+        assert!(usage("network update").contains("--icc"));
     }
 }

@@ -12,7 +12,7 @@ pub struct Publish {
     /// Name, id or beginning of an id
     #[arg(value_name = "NAME")]
     pub container: String,
-    /// What to publish: HOSTIP:HOSTPORT:PORT/PROTO, where only PORT must be said
+    /// What to publish: HOSTIP:HOSTPORT:PORT/PROTO, where only PORT must be said, or ranges like 8000-8010:80-90
     #[arg(value_name = "SPEC", required = true)]
     pub specs: Vec<PortSpec>,
 }
@@ -69,10 +69,13 @@ mod tests {
 
     #[test]
     fn specs_arrive_in_one_spelling() {
-        let Command::Publish(publish) = parsed("publish web 8080:80 53/UDP").command else {
+        let Command::Publish(publish) = parsed("publish web 8080:80 53/UDP 8000-8010:80-90").command else {
             panic!()
         };
-        assert_eq!(publish.request().specs, ["8080:80/tcp", "53/udp"]);
+        assert_eq!(
+            publish.request().specs,
+            ["8080:80/tcp", "53/udp", "8000-8010:80-90/tcp"]
+        );
         let Command::Unpublish(unpublish) = parsed("unpublish web 127.0.0.1:8080:80").command else {
             panic!()
         };

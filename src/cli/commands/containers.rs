@@ -14,11 +14,13 @@ use std::time::Duration;
 use super::{Failed, collect, complain, in_passing, print};
 use crate::api::client::Client;
 use crate::api::types::{CreateContainer, Exited, Force, StartContainer};
-use crate::cli::args::{Attach, Detach, Exec, Logs, Remove, Run, Stop, Wait};
+use crate::cli::args::{Attach, Attachment, Detach, Exec, Logs, Remove, Run, Stop, Wait};
+use crate::cli::image::ImageConfig;
 use crate::cli::session::Session;
 use crate::container::exec::{self, Exec as Entry};
 use crate::container::{Helper, Job, RunError, monitor};
 use crate::network::name::short_id;
+use crate::network::ports::ContainerPorts;
 
 /// `run`: in the foreground the command's exit code, behind `-d` the container's id.
 pub(super) fn run(session: &Session, run: &Run) -> Result<ExitCode, Failed> {
@@ -31,10 +33,7 @@ pub(super) fn run(session: &Session, run: &Run) -> Result<ExitCode, Failed> {
 
 /// `attach`: prints the container's id.
 pub(super) fn attach(session: &Session, attach: &Attach) -> Result<ExitCode, Failed> {
-    let wish = CreateContainer {
-        holder_pid: Some(own_pid()),
-        ..attach.create()
-    };
+    let wish = reservation(attach.create(), &attach.attachment)?;
     // The helper's working directory is another.
     let mut start = attach.start();
     start.netns = start.netns.map(std::path::absolute).transpose()?;
@@ -124,10 +123,8 @@ pub(super) fn logs(session: &Session, logs: &Logs) -> Result<ExitCode, Failed> {
 }
 
 fn reserve_and_run(session: &Session, run: &Run) -> Result<ExitCode, Failed> {
-    let wish = CreateContainer {
-        holder_pid: Some(own_pid()),
-        ..run.create()
-    };
+    let wish = reservation(run.create(), &run.attachment)?;
+    let env = wish.env.clone();
     let created = session.ask_or_start(&in_passing(), |client| client.create(&wish))?;
     let mut helper = Monitor {
         socket: session.place().socket(),
@@ -137,7 +134,7 @@ fn reserve_and_run(session: &Session, run: &Run) -> Result<ExitCode, Failed> {
     let job = Job {
         created,
         command: run.command.iter().map(OsString::from).collect(),
-        env: run.env.clone(),
+        env,
         workdir: run.workdir.clone(),
     };
     let outcome = if run.detach {
@@ -159,6 +156,19 @@ fn reserve_and_run(session: &Session, run: &Run) -> Result<ExitCode, Failed> {
     }
 }
 
+/// What was said, with what an image says below it; the reservation ends with this process.
+fn reservation(said: CreateContainer, attachment: &Attachment) -> Result<CreateContainer, Failed> {
+    let image = attachment.image_config.as_deref().map(ImageConfig::read).transpose();
+    let image = image.map_err(Failed::said)?.unwrap_or_default();
+    let exposed = image.exposed.iter().map(ContainerPorts::to_string);
+    Ok(CreateContainer {
+        env: image.env_below(&said.env),
+        expose: exposed.chain(said.expose).collect(),
+        holder_pid: Some(own_pid()),
+        ..said
+    })
+}
+
 fn enter(session: &Session, exec: &Exec) -> Result<ExitCode, Failed> {
     let container = session.ask_about(&exec.container, |client| client.inspect(&exec.container))?;
     if container.state.pid == 0 {
@@ -167,11 +177,12 @@ fn enter(session: &Session, exec: &Exec) -> Result<ExitCode, Failed> {
             exec.container
         )));
     }
+    let env = session.ask(|client| client.environment(&exec.container))?;
     let entry = Entry {
         pid: container.state.pid,
         hostname: container.config.hostname,
         command: exec.command.iter().map(OsString::from).collect(),
-        env: container.config.env,
+        env,
         workdir: None,
     };
     Ok(exec::exec(&entry).map_or_else(|error| failed(&error), ExitCode::from))

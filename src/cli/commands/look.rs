@@ -1,4 +1,4 @@
-//! Commands that only look: `ps`, `inspect`, `show`, `network ls`, `network inspect`, `doctor`. None starts a network.
+//! Commands that only look: `ps`, `inspect`, `events`, `show`, `network ls`, `network inspect`, `doctor`. None starts a network.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{Failed, complain};
 use crate::api::types::{ContainerSummary, Network};
-use crate::cli::args::{Doctor, Inspect, NetworkInspect, NetworkList, Ps, Show};
+use crate::cli::args::{Doctor, Events, Inspect, NetworkInspect, NetworkList, Ps, Show};
 use crate::cli::doctor::{Facts, is_fit, judge, report};
-use crate::cli::output::{self, DocumentFormat, PsView};
+use crate::cli::output::{self, DocumentFormat};
 use crate::cli::session::{Session, SessionError};
 use crate::cli::template::TemplateError;
 use crate::helper::state;
@@ -17,14 +17,12 @@ use crate::sys::clock;
 
 /// `ps`: without a network there are no containers.
 pub(super) fn ps(session: &Session, ps: &Ps) -> Result<ExitCode, Failed> {
-    let containers = or_empty(session.ask(|client| client.containers(ps.all)))?;
-    let view = PsView {
-        all: ps.all,
-        quiet: ps.quiet,
-        no_trunc: ps.no_trunc,
-    };
+    let view = ps.view();
+    // The stopped ones also where they are only what `before` or `since` counts from.
+    let all = view.wants_stopped() || !view.filters.is_empty();
+    let containers = or_empty(session.ask(|client| client.containers(all)))?;
     let now = clock::wall_seconds();
-    write(output::ps(&containers, view, &ps.format, session.network(), now))
+    write(output::ps(&containers, &view, &ps.format, session.network(), now))
 }
 
 /// `inspect`: those that are there are shown, whatever the others are.
@@ -32,6 +30,24 @@ pub(super) fn inspect(session: &Session, inspect: &Inspect) -> Result<ExitCode, 
     show_documents(&inspect.containers, &inspect.format, |name| {
         document(&session.ask_about(name, |client| client.inspect(name))?)
     })
+}
+
+/// `events`: until the network ends, or `--until`.
+pub(super) fn events(session: &Session, events: &Events) -> Result<ExitCode, Failed> {
+    let mut stdout = io::stdout();
+    for event in session.events(events.query(clock::wall_nanos()))? {
+        let event = event.map_err(SessionError::from)?;
+        if event.is_gap() {
+            tracing::warn!("events were lost: what reads them is too slow");
+        }
+        if output::is_wanted(&event, &events.filter) {
+            let line = output::event(&event, &events.format).map_err(Failed::said)?;
+            // Each as a whole and at once: an interrupt must not leave half of one.
+            stdout.write_all(line.as_bytes())?;
+            stdout.flush()?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `show`.

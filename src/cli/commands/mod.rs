@@ -13,8 +13,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::args::{Cli, Command, NetworkCommand};
-use super::doctor;
 use super::session::{Session, SessionError};
+use super::{doctor, manual};
 use crate::api::types::NetworkOptions;
 use crate::helper::place::Root;
 
@@ -27,6 +27,7 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, Failed> {
         Command::Up(up) => network::up(&session, up),
         Command::Down(down) => network::down(&session, down),
         Command::Network(NetworkCommand::Create(create)) => network::create(&session, create),
+        Command::Network(NetworkCommand::Update(change)) => network::update(&session, change),
         Command::Network(NetworkCommand::Rm(remove)) => network::remove(&session, remove),
         Command::Network(NetworkCommand::Ls(list)) => look::networks(&session, list),
         Command::Network(NetworkCommand::Inspect(inspect)) => look::network(&session, inspect),
@@ -44,12 +45,15 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, Failed> {
         Command::Port(port) => ports::port(&session, port),
         Command::Ps(ps) => look::ps(&session, ps),
         Command::Inspect(inspect) => look::inspect(&session, inspect),
+        Command::Events(events) => look::events(&session, events),
         Command::Doctor(doctor) => look::doctor(doctor),
         Command::ProbeNamespaces => match doctor::probe_namespaces() {
             Ok(Ok(())) => Ok(ExitCode::SUCCESS),
             Ok(Err(refused)) => print(refused).map(|()| ExitCode::SUCCESS),
             Err(error) => Err(Failed::said(error)),
         },
+        Command::Completions(completions) => print_bytes(&manual::completions(completions.shell)),
+        Command::Man => print_bytes(&manual::page()?),
         Command::Demo => super::demo::run(),
     }
 }
@@ -108,6 +112,12 @@ fn collect(names: &[String], mut act: impl FnMut(&str) -> Result<(), Failed>) ->
 /// One line of result.
 pub(super) fn print(line: impl Display) -> Result<(), Failed> {
     Ok(writeln!(io::stdout(), "{line}")?)
+}
+
+/// A whole text.
+fn print_bytes(text: &[u8]) -> Result<ExitCode, Failed> {
+    io::stdout().write_all(text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// One line of complaint, as Docker begins them.

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::{Failed, collect};
+use super::{Failed, collect, print};
 use crate::api::client::Client;
-use crate::api::types::{Force, Network, NetworkOptions};
-use crate::cli::args::{Create, Down, NetworkRemove, Settings, Up};
+use crate::api::types::{Force, Network, NetworkOptions, NetworkUpdate};
+use crate::cli::args::{Create, Down, NetworkChange, NetworkRemove, Settings, Up};
 use crate::cli::session::{Session, SessionError};
 use crate::helper::start::{self, Errand, Outcome};
 use crate::helper::state;
@@ -50,7 +50,17 @@ pub(super) fn create(session: &Session, create: &Create) -> Result<ExitCode, Fai
             create.name
         )));
     }
-    super::print(&create.name)?;
+    print(&create.name)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `network update`: at once, for running containers too.
+pub(super) fn update(session: &Session, change: &NetworkChange) -> Result<ExitCode, Failed> {
+    let name = change.name.as_deref().unwrap_or(session.network());
+    session
+        .sibling(name)
+        .ask(|client| client.update(NetworkUpdate { icc: change.icc }))?;
+    print(name)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -58,7 +68,7 @@ pub(super) fn create(session: &Session, create: &Create) -> Result<ExitCode, Fai
 pub(super) fn remove(session: &Session, remove: &NetworkRemove) -> Result<ExitCode, Failed> {
     collect(&remove.names, |name| {
         end(&session.sibling(name), remove.force)?;
-        super::print(name)
+        print(name)
     })
 }
 
@@ -74,10 +84,13 @@ fn ensure(session: &Session, settings: &Settings) -> Result<(), Failed> {
             Ok(())
         };
     }
+    let (network, differences) = (session.network(), differences.join(", "));
+    let otherwise = match settings.icc.filter(|icc| *icc != running.options.icc) {
+        Some(icc) => format!("; --icc alone can be changed: gangplank network update {network} --icc={icc}"),
+        None => String::new(),
+    };
     Err(Failed::said(format!(
-        "network {} runs with other settings: {}; take it down first or choose another --network",
-        session.network(),
-        differences.join(", ")
+        "network {network} runs with other settings: {differences}; take it down first or choose another --network{otherwise}"
     )))
 }
 

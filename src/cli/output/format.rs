@@ -43,6 +43,22 @@ pub(in crate::cli) struct Column {
     pub(in crate::cli) shown: bool,
 }
 
+impl Column {
+    /// One of the table.
+    pub(in crate::cli) const fn shown(key: &'static str, head: &'static str) -> Self {
+        Self { key, head, shown: true }
+    }
+
+    /// One for templates and JSON alone.
+    pub(in crate::cli) const fn hidden(key: &'static str, head: &'static str) -> Self {
+        Self {
+            key,
+            head,
+            shown: false,
+        }
+    }
+}
+
 impl FromStr for Format {
     type Err = TemplateError;
 
@@ -81,7 +97,7 @@ pub(in crate::cli) fn list(format: &Format, columns: &[Column], rows: &[Value]) 
                 .iter()
                 .map(|column| (column.key.to_owned(), column.head.into()))
                 .collect();
-            let lines = template.render(&heads.into())? + "\n" + &each(template, rows)?;
+            let lines = template.render_head(&heads.into())? + "\n" + &each(template, rows)?;
             let cells = |line: &str| line.split('\t').map(str::to_owned).collect();
             Ok(table::align(&lines.lines().map(cells).collect::<Vec<_>>()))
         }
@@ -177,6 +193,10 @@ mod tests {
         assert_eq!(
             shown_as(r"table {{.Secret}}\t{{.Name}}"),
             "SECRET    NAME\nx         web\ny         a-long-name\n"
+        );
+        assert_eq!(
+            shown_as(r#"table {{upper .Secret}}\t{{truncate .Name 3}}\t{{json .Secret}}"#),
+            "SECRET    NAME      SECRET\nX         web       \"x\"\nY         a-l       \"y\"\n"
         );
     }
 

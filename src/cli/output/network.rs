@@ -1,5 +1,7 @@
 //! `network ls`, `network inspect` and `show`.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 use super::format::{Column, Format, list};
@@ -30,8 +32,10 @@ pub fn network_document(network: &Network) -> Value {
         "EnableIPv6": network.subnet6.is_some(),
         "IPAM": {"Driver": "default", "Config": pools},
         "Options": {
-            "com.docker.network.bridge.name": network.name,
+            "com.docker.network.bridge.name": options.bridge.as_ref().unwrap_or(&network.name),
             "com.docker.network.bridge.enable_icc": options.icc.to_string(),
+            "com.docker.network.bridge.host_binding_ipv4":
+                options.host_binding.unwrap_or(Ipv4Addr::UNSPECIFIED).to_string(),
             "com.docker.network.driver.mtu": options.mtu.to_string(),
         },
         "Why": network.why,

@@ -1,9 +1,10 @@
 //! Ports: the PORTS column of `ps`, and the lines of `port`.
 //!
 //! The column is `DisplayablePorts` of docker/cli: runs of exposed ports and of ports published on their own number are
-//! written as ranges, ports published on another number follow one by one.
+//! written as ranges, ports published on another number follow one by one. Its order is Docker's, too: a run stands where
+//! it ends, those that go on to the last port where they began.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
@@ -28,10 +29,7 @@ pub fn port(container: &str, mappings: &[PortMapping], wanted: Option<ContainerP
     };
     let mut of_port = mappings.to_vec();
     of_port.retain(|mapping| mapping.container_port == wanted.port && mapping.protocol == wanted.protocol.to_string());
-    let addresses: String = published(&of_port)
-        .iter()
-        .map(|(_, host)| format!("{host}\n"))
-        .collect();
+    let addresses = sorted(published(&of_port).iter().map(|(_, host)| host.to_string()));
     if addresses.is_empty() {
         return Err(NoPublicPort {
             port: wanted,
@@ -60,9 +58,47 @@ pub fn port_list(
 /// A line for each binding; also what `publish` prints of those it made.
 pub fn port_lines(mappings: &[PortMapping]) -> String {
     let line = |(mapping, host): &(&PortMapping, SocketAddr)| {
-        format!("{}/{} -> {host}\n", mapping.container_port, mapping.protocol)
+        format!("{}/{} -> {host}", mapping.container_port, mapping.protocol)
     };
-    published(mappings).iter().map(line).collect()
+    sorted(published(mappings).iter().map(line))
+}
+
+/// Lines as Docker sorts them: naturally, as people would.
+fn sorted(lines: impl Iterator<Item = String>) -> String {
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort_by(|a, b| natural(a.as_bytes(), b.as_bytes()));
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Byte by byte, but numbers by their value: `NaturalLess` of fvbommel/sortorder.
+fn natural(a: &[u8], b: &[u8]) -> Ordering {
+    let (mut a, mut b) = (a, b);
+    while let (Some(first), Some(second)) = (a.first(), b.first()) {
+        let order = if first.is_ascii_digit() && second.is_ascii_digit() {
+            let (number, other);
+            (number, a) = cut_number(a);
+            (other, b) = cut_number(b);
+            number.len().cmp(&other.len()).then_with(|| number.cmp(other))
+        } else {
+            (a, b) = (&a[1..], &b[1..]);
+            first.cmp(second)
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    a.len().cmp(&b.len())
+}
+
+/// The digits at the beginning, without zeros before them, and the rest.
+fn cut_number(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, rest) = text.split_at(end);
+    let zeros = number.iter().take_while(|byte| **byte == b'0').count();
+    (&number[zeros..], rest)
 }
 
 /// The published among the ports, in the order of `docker port`: by container port, then IPv4 before IPv6.
@@ -80,20 +116,31 @@ pub fn published(mappings: &[PortMapping]) -> Vec<(&PortMapping, SocketAddr)> {
 
 /// The PORTS column.
 pub(super) fn column(mappings: &[PortMapping]) -> String {
+    // Docker sorts addresses as texts.
+    let key = |mapping: &&PortMapping| {
+        let (address, port) = mapping.host.unzip();
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        (mapping.container_port, address, port, mapping.protocol.clone())
+    };
     let mut sorted: Vec<_> = mappings.iter().collect();
-    sorted.sort_by_key(|mapping| (mapping.container_port, mapping.host, &mapping.protocol));
-    let (renumbered, same): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|mapping| is_renumbered(mapping));
-    let single = renumbered.iter().map(|mapping| Run::of(mapping).to_string());
-    runs(&same)
-        .iter()
-        .map(Run::to_string)
-        .chain(single)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn is_renumbered(mapping: &PortMapping) -> bool {
-    mapping.host.is_some_and(|(_, port)| port != mapping.container_port)
+    sorted.sort_by_cached_key(key);
+    let mut ended = Vec::new();
+    let mut open: Vec<Run<'_>> = Vec::new();
+    let mut renumbered = Vec::new();
+    for mapping in sorted {
+        let next = Run::of(mapping);
+        if next.host_port != next.first {
+            renumbered.push(next);
+            continue;
+        }
+        match open.iter_mut().find(|run| run.is_like(&next)) {
+            None => open.push(next),
+            Some(run) if run.last.checked_add(1) == Some(next.first) => run.last = next.last,
+            Some(run) => ended.push(std::mem::replace(run, next)),
+        }
+    }
+    let all = ended.iter().chain(&open).chain(&renumbered);
+    all.map(Run::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Ports that follow each other with the same address and protocol.
@@ -118,15 +165,8 @@ impl<'m> Run<'m> {
         }
     }
 
-    /// Whether `next` lengthens this run.
-    fn takes(&mut self, next: &Self) -> bool {
-        let follows = self.address == next.address
-            && self.protocol == next.protocol
-            && self.last.checked_add(1) == Some(next.first);
-        if follows {
-            self.last = next.last;
-        }
-        follows
+    fn is_like(&self, other: &Self) -> bool {
+        self.address == other.address && self.protocol == other.protocol
     }
 }
 
@@ -146,19 +186,6 @@ impl std::fmt::Display for Run<'_> {
         }
         write!(f, "{}/{}", range(self.first), self.protocol)
     }
-}
-
-/// In the order of their first ports; of those with one first port IPv4 before IPv6, and the exposed first of all.
-fn runs<'m>(sorted: &[&'m PortMapping]) -> Vec<Run<'m>> {
-    let mut runs: Vec<Run<'m>> = Vec::new();
-    for mapping in sorted {
-        let next = Run::of(mapping);
-        if !runs.iter_mut().any(|run| run.takes(&next)) {
-            runs.push(next);
-        }
-    }
-    runs.sort_by_key(|run| (run.first, run.address, Reverse(run.last)));
-    runs
 }
 
 const COLUMNS: &[Column] = &[
@@ -210,7 +237,7 @@ mod tests {
                 vec!["[::]:8080->80/tcp", "0.0.0.0:8080->80/tcp"],
                 "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp",
             ),
-            (vec!["80/tcp", "443/tcp", "53/udp"], "53/udp, 80/tcp, 443/tcp"),
+            (vec!["80/tcp", "443/tcp", "53/udp"], "80/tcp, 53/udp, 443/tcp"),
             (vec!["101/tcp", "100/tcp", "102/tcp", "104/tcp"], "100-102/tcp, 104/tcp"),
             (vec!["100/tcp", "101/udp"], "100/tcp, 101/udp"),
             (
@@ -235,6 +262,28 @@ mod tests {
                 "127.0.0.1:90->90/udp, 443/tcp, 0.0.0.0:49153->80/tcp",
             ),
             (vec!["65535/tcp", "1/tcp"], "1/tcp, 65535/tcp"),
+            (
+                vec![
+                    "0.0.0.0:8000->8000/tcp",
+                    "8001/tcp",
+                    "0.0.0.0:8001->8001/tcp",
+                    "8000/tcp",
+                ],
+                "8000-8001/tcp, 0.0.0.0:8000-8001->8000-8001/tcp",
+            ),
+            (
+                vec![
+                    "9.0.0.1:90->90/tcp",
+                    "10.0.0.1:90->90/tcp",
+                    "9.0.0.1:7->9/tcp",
+                    "10.0.0.1:8->9/tcp",
+                ],
+                "10.0.0.1:90->90/tcp, 9.0.0.1:90->90/tcp, 10.0.0.1:8->9/tcp, 9.0.0.1:7->9/tcp",
+            ),
+            (
+                vec!["127.9.8.7:80->80/tcp", "127.9.8.7:81->81/tcp", "81/udp", "82/udp"],
+                "127.9.8.7:80-81->80-81/tcp, 81-82/udp",
+            ),
         ] {
             assert_eq!(column(&mappings(&given)), expected);
         }
@@ -267,5 +316,24 @@ mod tests {
             "no public port '80/udp' published for web"
         );
         assert_eq!(port("web", &[], None).as_deref(), Ok(""));
+    }
+
+    #[test]
+    fn lines_are_in_natural_order() {
+        let web = mappings(&[
+            "127.0.0.1:9->80/tcp",
+            "0.0.0.0:10000->80/tcp",
+            "10.0.0.1:9->80/tcp",
+            "9.0.0.1:9->80/tcp",
+            "[::1]:9->80/tcp",
+            "0.0.0.0:9000->80/tcp",
+            "0.0.0.0:9->8/tcp",
+        ]);
+        let expected = "8/tcp -> 0.0.0.0:9\n80/tcp -> 0.0.0.0:9000\n80/tcp -> 0.0.0.0:10000\n80/tcp -> 9.0.0.1:9\n\
+                        80/tcp -> 10.0.0.1:9\n80/tcp -> 127.0.0.1:9\n80/tcp -> [::1]:9\n";
+        assert_eq!(port_lines(&web), expected);
+        assert_eq!(natural(b"a10", b"a9"), Ordering::Greater);
+        assert_eq!(natural(b"a010", b"a10b"), Ordering::Less);
+        assert_eq!(natural(b"", b"a"), Ordering::Less);
     }
 }

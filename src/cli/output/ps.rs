@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::filter::{self, Candidate, Filter};
 use super::format::{Column, Format, list};
 use super::{duration, ports};
 use crate::api::timestamp;
@@ -10,7 +11,7 @@ use crate::cli::template::TemplateError;
 use crate::network::name;
 
 /// What `ps` was asked to show.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PsView {
     /// Stopped containers, too.
     pub all: bool,
@@ -18,26 +19,42 @@ pub struct PsView {
     pub quiet: bool,
     /// Ids and commands in full.
     pub no_trunc: bool,
+    /// So many that were made last, whatever their state; 0: all.
+    pub last: usize,
+    /// What must hold of them.
+    pub filters: Vec<Filter>,
+}
+
+impl PsView {
+    /// Whether stopped containers are looked at: they are asked for, one way or another.
+    pub fn wants_stopped(&self) -> bool {
+        self.all || self.last > 0 || self.filters.iter().any(|filter| filter.key == "status")
+    }
 }
 
 /// The output of `ps`, the newest container first. `now`: seconds since the epoch.
 pub fn ps(
     containers: &[ContainerSummary],
-    view: PsView,
+    view: &PsView,
     format: &Format,
     network: &str,
     now: u64,
 ) -> Result<String, TemplateError> {
+    let stopped = view.wants_stopped();
+    let candidate = |container| Candidate {
+        container,
+        network,
+        all: containers,
+    };
     let mut listed: Vec<_> = containers
         .iter()
-        .filter(|it| view.all || it.state.status == Status::Running)
+        .filter(|it| stopped || it.state.status == Status::Running)
+        .filter(|it| filter::lists(&view.filters, candidate(it)))
         .collect();
-    listed.sort_by(|a, b| {
-        b.state
-            .created_at
-            .cmp(&a.state.created_at)
-            .then_with(|| a.id.cmp(&b.id))
-    });
+    listed.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    if view.last > 0 {
+        listed.truncate(view.last);
+    }
     if view.quiet {
         return Ok(listed
             .iter()
@@ -51,7 +68,7 @@ pub fn ps(
     list(format, COLUMNS, &rows)
 }
 
-fn row(container: &ContainerSummary, view: PsView, network: &str, now: u64) -> Value {
+fn row(container: &ContainerSummary, view: &PsView, network: &str, now: u64) -> Value {
     let state = &container.state;
     json!({
         "ID": id(container, view),
@@ -65,10 +82,14 @@ fn row(container: &ContainerSummary, view: PsView, network: &str, now: u64) -> V
         "CreatedAt": timestamp::spelled(state.created_at),
         "RunningFor": ago(state.created_at, now),
         "Networks": network,
+        // There are none here; templates for `docker ps` ask for them, and Docker says so where an image is gone.
+        "Image": "<no image>",
+        "Labels": "",
+        "Mounts": "",
     })
 }
 
-fn id(container: &ContainerSummary, view: PsView) -> &str {
+fn id<'c>(container: &'c ContainerSummary, view: &PsView) -> &'c str {
     if view.no_trunc {
         &container.id
     } else {
@@ -77,7 +98,7 @@ fn id(container: &ContainerSummary, view: PsView) -> &str {
 }
 
 /// Quoted, so that a control character cannot reach the terminal; an attached namespace has no command.
-fn command(words: &[String], view: PsView) -> String {
+fn command(words: &[String], view: &PsView) -> String {
     let command = words.join(" ");
     if view.no_trunc || command.chars().count() <= COMMAND {
         return format!("{command:?}");
@@ -101,57 +122,22 @@ fn ago(then: u64, now: u64) -> String {
 /// Characters of a command in the table: docker/cli's `Ellipsis(…, 20)`.
 const COMMAND: usize = 20;
 
+/// The table is that of cli.md; the rest are Docker's fields for templates.
 const COLUMNS: &[Column] = &[
-    Column {
-        key: "ID",
-        head: "CONTAINER ID",
-        shown: true,
-    },
-    Column {
-        key: "Names",
-        head: "NAME",
-        shown: true,
-    },
-    Column {
-        key: "Command",
-        head: "COMMAND",
-        shown: true,
-    },
-    Column {
-        key: "Status",
-        head: "STATUS",
-        shown: true,
-    },
-    Column {
-        key: "IP",
-        head: "IP",
-        shown: true,
-    },
-    Column {
-        key: "Ports",
-        head: "PORTS",
-        shown: true,
-    },
-    Column {
-        key: "State",
-        head: "STATE",
-        shown: false,
-    },
-    Column {
-        key: "CreatedAt",
-        head: "CREATED AT",
-        shown: false,
-    },
-    Column {
-        key: "RunningFor",
-        head: "CREATED",
-        shown: false,
-    },
-    Column {
-        key: "Networks",
-        head: "NETWORKS",
-        shown: false,
-    },
+    Column::shown("ID", "CONTAINER ID"),
+    Column::shown("Name", "NAME"),
+    Column::shown("Command", "COMMAND"),
+    Column::shown("Status", "STATUS"),
+    Column::shown("IP", "IP"),
+    Column::shown("Ports", "PORTS"),
+    Column::hidden("Names", "NAMES"),
+    Column::hidden("State", "STATE"),
+    Column::hidden("CreatedAt", "CREATED AT"),
+    Column::hidden("RunningFor", "CREATED"),
+    Column::hidden("Networks", "NETWORKS"),
+    Column::hidden("Image", "IMAGE"),
+    Column::hidden("Labels", "LABELS"),
+    Column::hidden("Mounts", "MOUNTS"),
 ];
 
 #[cfg(test)]
@@ -171,6 +157,7 @@ mod tests {
             id: format!("b9ffb0800ca5{}", "a".repeat(52)),
             name: "web".into(),
             cmd: ["httpd", "-f", "-p", "80"].map(str::to_owned).into(),
+            created: (NOW - 4) * 1_000_000_000,
             state: State {
                 status: Status::Running,
                 pid: 7,
@@ -189,6 +176,7 @@ mod tests {
             id: format!("0123456789ab{}", "c".repeat(52)),
             name: "backup-job".into(),
             cmd: vec!["sh".into(), "-c".into(), "echo \"done\"\x1b[31m; false".into()],
+            created: (NOW - 9000) * 1_000_000_000,
             state: State {
                 status: Status::Exited,
                 pid: 0,
@@ -203,14 +191,15 @@ mod tests {
     }
 
     fn shown(view: PsView, format: &str) -> String {
-        ps(&[exited(), running()], view, &format.parse().unwrap(), "gp0", NOW).unwrap()
+        ps(&[exited(), running()], &view, &format.parse().unwrap(), "gp0", NOW).unwrap()
     }
 
-    const ALL: PsView = PsView {
-        all: true,
-        quiet: false,
-        no_trunc: false,
-    };
+    fn all() -> PsView {
+        PsView {
+            all: true,
+            ..PsView::default()
+        }
+    }
 
     #[test]
     fn the_table() {
@@ -223,7 +212,7 @@ b9ffb0800ca5   web       \"httpd -f -p 80\"   Up 3 seconds   172.17.0.2   0.0.0.
 
     #[test]
     fn stopped_ones_with_all_newest_first() {
-        let table = shown(ALL, "table");
+        let table = shown(all(), "table");
         let lines: Vec<_> = table.lines().collect();
         assert!(lines[1].starts_with("b9ffb0800ca5   web "));
         assert_eq!(
@@ -235,19 +224,28 @@ b9ffb0800ca5   web       \"httpd -f -p 80\"   Up 3 seconds   172.17.0.2   0.0.0.
     #[test]
     fn ids_and_commands_in_full() {
         assert_eq!(
-            shown(PsView { quiet: true, ..ALL }, "table"),
+            shown(PsView { quiet: true, ..all() }, "table"),
             "b9ffb0800ca5\n0123456789ab\n"
         );
         let full = shown(
             PsView {
                 quiet: true,
                 no_trunc: true,
-                all: false,
+                ..PsView::default()
             },
             "table",
         );
         assert_eq!(full.trim_end().len(), 64);
-        assert!(shown(PsView { no_trunc: true, ..ALL }, "table").contains(r#""sh -c echo \"done\"\u{1b}[31m; false""#));
+        assert!(
+            shown(
+                PsView {
+                    no_trunc: true,
+                    ..all()
+                },
+                "table"
+            )
+            .contains(r#""sh -c echo \"done\"\u{1b}[31m; false""#)
+        );
     }
 
     #[test]
@@ -259,7 +257,7 @@ b9ffb0800ca5   web       \"httpd -f -p 80\"   Up 3 seconds   172.17.0.2   0.0.0.
         );
         assert_eq!(
             shown(PsView::default(), r"table {{.Names}}\t{{.Ports}}").lines().next(),
-            Some("NAME      PORTS")
+            Some("NAMES     PORTS")
         );
         let json: Value = serde_json::from_str(&shown(PsView::default(), "json")).unwrap();
         assert_eq!(json["Ports"], "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
@@ -271,10 +269,28 @@ b9ffb0800ca5   web       \"httpd -f -p 80\"   Up 3 seconds   172.17.0.2   0.0.0.
     }
 
     #[test]
+    fn the_last_and_the_filtered_in_whatever_state() {
+        let names = |view| shown(view, "{{.Names}}");
+        let last = |last| PsView {
+            last,
+            ..PsView::default()
+        };
+        assert_eq!(names(last(1)), "web\n");
+        assert_eq!(names(last(2)), "web\nbackup-job\n");
+        let filtered = |text| PsView {
+            filters: vec![Filter::for_ps(text).unwrap()],
+            ..PsView::default()
+        };
+        assert_eq!(names(filtered("status=exited")), "backup-job\n");
+        assert_eq!(names(filtered("exited=1")), "", "stopped ones only when asked for");
+        assert_eq!(names(filtered("since=backup-job")), "web\n");
+    }
+
+    #[test]
     fn nothing_is_a_head_alone() {
-        let text = ps(&[], PsView::default(), &Format::Table, "gp0", NOW).unwrap();
+        let text = ps(&[], &PsView::default(), &Format::Table, "gp0", NOW).unwrap();
         assert_eq!(text, "CONTAINER ID   NAME      COMMAND   STATUS    IP        PORTS\n");
-        assert_eq!(ps(&[], PsView::default(), &Format::Json, "gp0", NOW).unwrap(), "");
+        assert_eq!(ps(&[], &PsView::default(), &Format::Json, "gp0", NOW).unwrap(), "");
     }
 
     #[test]
@@ -283,7 +299,7 @@ b9ffb0800ca5   web       \"httpd -f -p 80\"   Up 3 seconds   172.17.0.2   0.0.0.
         container.state.started_at = NOW + 60;
         let text = ps(
             &[container],
-            PsView::default(),
+            &PsView::default(),
             &"{{.Status}}".parse().unwrap(),
             "gp0",
             NOW,

@@ -24,6 +24,17 @@ pub(super) enum Node {
         body: Vec<Self>,
         otherwise: Vec<Self>,
     },
+    /// `{{break}}` or `{{continue}}`.
+    Leave(Leave),
+}
+
+/// Where a list of nodes is left before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// `{{break}}`.
+    Loop,
+    /// `{{continue}}`.
+    Turn,
 }
 
 /// Commands, each fed to the next as its last argument.

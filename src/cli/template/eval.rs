@@ -1,42 +1,63 @@
 //! The tree and a value into text.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::Fault;
-use super::ast::{Base, Command, Node, Operand, Pipeline};
+use super::ast::{Base, Command, Leave, Node, Operand, Pipeline};
 use super::functions::{self, Function};
 use super::print;
 
 /// Renders `nodes` with `value` as dot and as `$`.
-pub(super) fn render(nodes: &[Node], value: &Value) -> Result<String, Fault> {
+pub(super) fn render(nodes: &[Node], value: &Value, purpose: Purpose) -> Result<String, Fault> {
     let mut evaluation = Evaluation {
         text: String::new(),
         variables: vec![("$", value.clone())],
+        purpose,
     };
     evaluation.walk(nodes, value)?;
     Ok(evaluation.text)
+}
+
+/// What a template is rendered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A line, or a document.
+    Row,
+    /// The line above a table: the values are the heads of columns.
+    Head,
 }
 
 struct Evaluation<'t> {
     text: String,
     // The innermost last.
     variables: Vec<(&'t str, Value)>,
+    purpose: Purpose,
 }
 
+/// How a list of nodes was left; `None`: at its end.
+type Left = Option<Leave>;
+
 impl<'t> Evaluation<'t> {
-    fn walk(&mut self, nodes: &'t [Node], dot: &Value) -> Result<(), Fault> {
-        nodes.iter().try_for_each(|node| self.node(node, dot))
+    fn walk(&mut self, nodes: &'t [Node], dot: &Value) -> Result<Left, Fault> {
+        for node in nodes {
+            if let Some(leave) = self.node(node, dot)? {
+                return Ok(Some(leave));
+            }
+        }
+        Ok(None)
     }
 
     /// A block: what is declared inside ends with it.
-    fn block(&mut self, nodes: &'t [Node], dot: &Value) -> Result<(), Fault> {
+    fn block(&mut self, nodes: &'t [Node], dot: &Value) -> Result<Left, Fault> {
         let scope = self.variables.len();
         let walked = self.walk(nodes, dot);
         self.variables.truncate(scope);
         walked
     }
 
-    fn node(&mut self, node: &'t Node, dot: &Value) -> Result<(), Fault> {
+    fn node(&mut self, node: &'t Node, dot: &Value) -> Result<Left, Fault> {
         match node {
             Node::Text(text) => self.text.push_str(text),
             Node::Print(pipeline) => {
@@ -56,19 +77,21 @@ impl<'t> Evaluation<'t> {
                 let scope = self.variables.len();
                 let value = self.pipeline(pipeline, dot)?;
                 self.set(pipeline, &[&value]);
-                match functions::is_true(&value) {
+                let left = match functions::is_true(&value) {
                     true => self.block(body, if *moves { &value } else { dot })?,
                     false => self.block(otherwise, dot)?,
-                }
+                };
                 self.variables.truncate(scope);
+                return Ok(left);
             }
             Node::Range {
                 pipeline,
                 body,
                 otherwise,
-            } => self.range(pipeline, body, otherwise, dot)?,
+            } => return self.range(pipeline, body, otherwise, dot),
+            Node::Leave(leave) => return Ok(Some(*leave)),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn range(
@@ -77,27 +100,31 @@ impl<'t> Evaluation<'t> {
         body: &'t [Node],
         otherwise: &'t [Node],
         dot: &Value,
-    ) -> Result<(), Fault> {
+    ) -> Result<Left, Fault> {
         let value = self.pipeline(pipeline, dot)?;
-        let items = items(&value).ok_or_else(|| {
-            Fault::new(
-                pipeline.at,
-                format!("range cannot iterate over {}", functions::kind(&value)),
-            )
-        })?;
-        if items.is_empty() {
+        let refused = |what: &str| Fault::new(pipeline.at, format!("range cannot iterate over {what}"));
+        let mut items = items(&value)
+            .ok_or_else(|| refused(functions::kind(&value)))?
+            .peekable();
+        if value.is_number() && pipeline.variables.len() == 2 {
+            return Err(refused("a number with two variables"));
+        }
+        if items.peek().is_none() {
             return self.block(otherwise, dot);
         }
         for (key, item) in items {
             let scope = self.variables.len();
             match pipeline.variables.len() {
-                2 => self.set(pipeline, &[&key, item]),
-                _ => self.set(pipeline, &[item]),
+                2 => self.set(pipeline, &[&key, &item]),
+                _ => self.set(pipeline, &[&item]),
             }
-            self.block(body, item)?;
+            let left = self.block(body, &item)?;
             self.variables.truncate(scope);
+            if left == Some(Leave::Loop) {
+                break;
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Declares the pipeline's variables, or with `=` sets the innermost of each name.
@@ -137,7 +164,11 @@ impl<'t> Evaluation<'t> {
             arguments.push(self.operand(operand, dot)?);
         }
         arguments.extend(piped);
-        let value = functions::call(function, &arguments).map_err(|message| Fault::new(command.first.at, message))?;
+        let value = match self.purpose {
+            Purpose::Row => functions::call(function, &arguments),
+            Purpose::Head => functions::head(function, &arguments),
+        };
+        let value = value.map_err(|message| Fault::new(command.first.at, message))?;
         descend(value, &command.first)
     }
 
@@ -190,21 +221,35 @@ fn descend(value: Value, operand: &Operand) -> Result<Value, Fault> {
     }
 }
 
-/// Follows the fields. A key that is missing is an error, as it is in Docker, so that a typing error cannot pass for a value.
+/// Follows the fields. One that is missing is an error, as it is in Docker, so that a typing error cannot pass for a value;
+/// but a small first letter is none of a Go field, only of a key in a map, where Go finds nothing without a complaint. What
+/// would be looked for in that nothing is an error again.
 fn path<'v>(start: &'v Value, operand: &Operand) -> Result<&'v Value, Fault> {
     let mut value = start;
-    for field in &operand.fields {
+    for (place, field) in operand.fields.iter().enumerate() {
+        let is_last = place + 1 == operand.fields.len();
         let Value::Object(map) = value else {
             return Err(Fault::new(
                 operand.at,
                 format!("no field {field} in {}", functions::kind(value)),
             ));
         };
-        value = map
-            .get(field)
-            .ok_or_else(|| Fault::new(operand.at, missing(field, map)))?;
+        value = match member(map, field) {
+            Some(value) => value,
+            None if is_last && field.starts_with(char::is_lowercase) => &Value::Null,
+            None => return Err(Fault::new(operand.at, missing(field, map))),
+        };
     }
     Ok(value)
+}
+
+/// A field by its name in Go, where it begins with a capital, or by its name in JSON, where it may not.
+fn member<'v>(map: &'v Map<String, Value>, field: &str) -> Option<&'v Value> {
+    let is_same = |key: &str| key.starts_with(char::is_lowercase) && key.eq_ignore_ascii_case(field);
+    map.get(field).or_else(|| {
+        let go = field.starts_with(char::is_uppercase);
+        map.iter().find(|(key, _)| go && is_same(key)).map(|(_, value)| value)
+    })
 }
 
 fn missing(field: &str, map: &Map<String, Value>) -> String {
@@ -212,22 +257,24 @@ fn missing(field: &str, map: &Map<String, Value>) -> String {
     format!("no field {field}: there are {}", keys.join(", "))
 }
 
-/// Keys and elements in Go's order; `None` for what cannot be walked.
-fn items(value: &Value) -> Option<Vec<(Value, &Value)>> {
+/// Keys and elements in Go's order, of a number those below it; `None` for what cannot be walked.
+fn items(value: &Value) -> Option<Box<dyn Iterator<Item = (Value, Cow<'_, Value>)> + '_>> {
     match value {
-        Value::Null => Some(Vec::new()),
-        Value::Array(list) => Some(
-            list.iter()
-                .enumerate()
-                .map(|(index, item)| (index.into(), item))
-                .collect(),
-        ),
-        Value::Object(map) => Some(
-            print::sorted(map)
-                .into_iter()
-                .map(|(key, item)| (key.as_str().into(), item))
-                .collect(),
-        ),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        Value::Null => Some(Box::new(std::iter::empty())),
+        Value::Array(list) => {
+            let items = list.iter().enumerate();
+            Some(Box::new(items.map(|(index, item)| (index.into(), Cow::Borrowed(item)))))
+        }
+        Value::Object(map) => {
+            let items = print::sorted(map).into_iter();
+            Some(Box::new(
+                items.map(|(key, item)| (key.as_str().into(), Cow::Borrowed(item))),
+            ))
+        }
+        Value::Number(number) => {
+            let below = 0..number.as_i64()?;
+            Some(Box::new(below.map(|number| (number.into(), Cow::Owned(number.into())))))
+        }
+        Value::Bool(_) | Value::String(_) => None,
     }
 }

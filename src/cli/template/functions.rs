@@ -1,10 +1,11 @@
 //! Go's built-in functions, and Docker's.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use serde_json::{Number, Value};
 
-use super::{print, printf};
+use super::{print, printf, texts};
 
 /// A function by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,11 @@ pub(super) enum Function {
     Upper,
     Title,
     Truncate,
+    Pad,
+    Slice,
+    Html,
+    Js,
+    UrlQuery,
 }
 
 impl Function {
@@ -63,16 +69,41 @@ pub(super) fn call(function: Function, arguments: &[Value]) -> Result<Value, Str
         (Function::Print, values) => Ok(print::sprint(values).into()),
         (Function::Println, values) => Ok(print::sprintln(values).into()),
         (Function::Printf, [format, values @ ..]) => text(format).map(|format| printf::sprintf(format, values).into()),
-        (Function::Json, [value]) => Ok(value.to_string().into()),
-        (Function::Join, [list, separator]) => join(list, separator),
-        (Function::Split, [value, separator]) => split(value, separator),
+        (Function::Slice, [item, bounds @ ..]) if bounds.len() <= 2 => slice(item, bounds),
+        (Function::Html, values) => Ok(texts::html(&print::sprint(values)).into()),
+        (Function::Js, values) => Ok(texts::js(&print::sprint(values)).into()),
+        (Function::UrlQuery, values) => Ok(texts::query(&print::sprint(values)).into()),
+        (Function::Json, [value]) => Ok(texts::json(value).into()),
+        (Function::Join, [list, separator]) => texts::join(list, separator),
+        (Function::Split, [value, separator]) => texts::split(value, separator),
         (Function::Lower, [value]) => text(value).map(|text| text.to_lowercase().into()),
         (Function::Upper, [value]) => text(value).map(|text| text.to_uppercase().into()),
-        (Function::Title, [value]) => text(value).map(|text| title(text).into()),
-        (Function::Truncate, [value, length]) => truncate(value, length),
+        (Function::Title, [value]) => text(value).map(|text| texts::title(text).into()),
+        (Function::Truncate, [value, length]) => texts::truncate(value, length),
+        (Function::Pad, [value, before, after]) => texts::pad(value, before, after),
         _ => Err(format!("wrong number of arguments: {}", arguments.len())),
     };
     result.map_err(|problem| format!("{}: {problem}", function.name()))
+}
+
+/// Calls a function for the head of a table: there Docker's own give what they are given, so that `{{upper .Names}}` has
+/// the head of `{{.Names}}`.
+pub(super) fn head(function: Function, arguments: &[Value]) -> Result<Value, String> {
+    let dockers = matches!(
+        function,
+        Function::Json
+            | Function::Join
+            | Function::Split
+            | Function::Title
+            | Function::Lower
+            | Function::Upper
+            | Function::Pad
+            | Function::Truncate
+    );
+    match arguments.first().filter(|_| dockers) {
+        Some(given) => Ok(given.clone()),
+        None => call(function, arguments),
+    }
 }
 
 /// Go's truth: not false, not 0, not nil, not empty.
@@ -92,6 +123,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "nil",
         Value::Bool(_) => "a bool",
+        Value::Number(number) if number.is_f64() => "a float",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
@@ -128,11 +160,12 @@ fn compare(a: &Value, b: &Value) -> Result<Ordering, String> {
     order.ok_or_else(|| incomparable(a, b))
 }
 
-/// Exact for what fits; a float literal meets an integer halfway.
+/// Go compares integers with integers and floats with floats.
 fn order(a: &Number, b: &Number) -> Option<Ordering> {
-    match (a.as_i128(), b.as_i128()) {
-        (Some(a), Some(b)) => Some(a.cmp(&b)),
-        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+    match (a.is_f64(), b.is_f64()) {
+        (false, false) => Some(a.as_i128()?.cmp(&b.as_i128()?)),
+        (true, true) => a.as_f64()?.partial_cmp(&b.as_f64()?),
+        _ => None,
     }
 }
 
@@ -143,8 +176,10 @@ fn incomparable(a: &Value, b: &Value) -> String {
 /// `index item key key …`, each into the result of the one before.
 fn index(item: &Value, keys: &[Value]) -> Result<Value, String> {
     let mut value = item;
-    for key in keys {
+    for (place, key) in keys.iter().enumerate() {
         value = match (value, key) {
+            // A byte, beyond which there is nothing.
+            (Value::String(text), Value::Number(number)) if place + 1 == keys.len() => return byte(text, number),
             (Value::Object(map), Value::String(key)) => map.get(key).unwrap_or(&Value::Null),
             (Value::Array(list), Value::Number(number)) => element(list, number)?,
             (Value::Null, _) => {
@@ -165,6 +200,46 @@ fn element<'v>(list: &'v [Value], number: &Number) -> Result<&'v Value, String> 
     element.ok_or_else(|| format!("index {number} is out of range: the list has {}", list.len()))
 }
 
+fn byte(text: &str, number: &Number) -> Result<Value, String> {
+    let position = number.as_u64().and_then(|number| usize::try_from(number).ok());
+    let byte = position.and_then(|position| text.as_bytes().get(position));
+    byte.map(|byte| Value::from(*byte))
+        .ok_or_else(|| format!("index {number} is out of range: the string has {}", text.len()))
+}
+
+/// `slice item from to`, of a list or of the bytes of a string.
+fn slice(item: &Value, bounds: &[Value]) -> Result<Value, String> {
+    match item {
+        Value::Array(list) => {
+            let part = list.get(range(bounds, list.len())?).unwrap_or_default();
+            Ok(part.to_vec().into())
+        }
+        Value::String(text) => {
+            let part = text.as_bytes().get(range(bounds, text.len())?).unwrap_or_default();
+            Ok(String::from_utf8_lossy(part).into())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            Err(format!("{} cannot be sliced", kind(item)))
+        }
+    }
+}
+
+fn range(bounds: &[Value], length: usize) -> Result<Range<usize>, String> {
+    let bound = |place: usize, default: usize| match bounds.get(place) {
+        None => Ok(default),
+        Some(bound) => bound
+            .as_u64()
+            .and_then(|bound| usize::try_from(bound).ok())
+            .filter(|bound| *bound <= length)
+            .ok_or_else(|| format!("index {} is out of range: there are {length}", print::inner(bound))),
+    };
+    let (from, to) = (bound(0, 0)?, bound(1, length)?);
+    if from > to {
+        return Err(format!("it begins at {from} and ends at {to}"));
+    }
+    Ok(from..to)
+}
+
 fn length(value: &Value) -> Result<Value, String> {
     match value {
         Value::String(text) => Ok(text.len().into()),
@@ -174,50 +249,7 @@ fn length(value: &Value) -> Result<Value, String> {
     }
 }
 
-fn join(list: &Value, separator: &Value) -> Result<Value, String> {
-    match list {
-        Value::Array(items) => Ok(items
-            .iter()
-            .map(print::display)
-            .collect::<Vec<_>>()
-            .join(text(separator)?)
-            .into()),
-        Value::Null => Ok("".into()),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            Err(format!("{} is no list", kind(list)))
-        }
-    }
-}
-
-fn split(value: &Value, separator: &Value) -> Result<Value, String> {
-    Ok(text(value)?.split(text(separator)?).map(Value::from).collect())
-}
-
-/// The first letter of each word.
-fn title(text: &str) -> String {
-    let mut in_word = false;
-    let capitalise = |c: char| {
-        let starts = !in_word && c.is_alphabetic();
-        in_word = c.is_alphanumeric() || c == '_' || c == '\'';
-        if starts {
-            c.to_uppercase().collect::<String>()
-        } else {
-            c.to_string()
-        }
-    };
-    text.chars().map(capitalise).collect()
-}
-
-fn truncate(value: &Value, length: &Value) -> Result<Value, String> {
-    let length = length.as_u64().ok_or("the length is no number")?;
-    Ok(text(value)?
-        .chars()
-        .take(usize::try_from(length).unwrap_or(usize::MAX))
-        .collect::<String>()
-        .into())
-}
-
-fn text(value: &Value) -> Result<&str, String> {
+pub(super) fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| format!("{} is no string", kind(value)))
 }
 
@@ -243,4 +275,9 @@ const NAMES: &[(&str, Function)] = &[
     ("upper", Function::Upper),
     ("title", Function::Title),
     ("truncate", Function::Truncate),
+    ("pad", Function::Pad),
+    ("slice", Function::Slice),
+    ("html", Function::Html),
+    ("js", Function::Js),
+    ("urlquery", Function::UrlQuery),
 ];

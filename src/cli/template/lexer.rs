@@ -153,6 +153,7 @@ impl<'s> Lexer<'s> {
             ':' if second == '=' => self.fixed(2, Kind::Declare),
             '"' => self.quoted()?,
             '`' => self.raw()?,
+            '\'' => self.character()?,
             '$' => Kind::Variable(format!("${}", self.word(1))),
             '.' if is_word(second) && !second.is_ascii_digit() => Kind::Field(self.word(1)),
             '.' if !second.is_ascii_digit() => self.fixed(1, Kind::Dot),
@@ -225,29 +226,52 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// The escapes of Go's string literals, but octal.
+    /// `'a'`: the number of the character.
+    fn character(&mut self) -> Result<Kind, Fault> {
+        let open = self.at;
+        let unfinished = || Fault::new(open, "a character is one, between two '");
+        self.at += 1;
+        let c = self.rest().chars().next().ok_or_else(unfinished)?;
+        self.at += c.len_utf8();
+        let c = if c == '\\' { self.escape() } else { Some(c) };
+        let c = c.ok_or_else(unfinished)?;
+        if !self.rest().starts_with('\'') {
+            return Err(unfinished());
+        }
+        self.at += 1;
+        Ok(Kind::Literal(u32::from(c).into()))
+    }
+
+    /// The escapes of Go's literals.
     fn escape(&mut self) -> Option<char> {
         let c = self.rest().chars().next()?;
+        if matches!(c, '0'..='7') {
+            return self.code(3, 8);
+        }
         self.at += c.len_utf8();
         match c {
             'n' => Some('\n'),
             't' => Some('\t'),
             'r' => Some('\r'),
+            'a' => Some('\x07'),
+            'b' => Some('\x08'),
+            'f' => Some('\x0c'),
+            'v' => Some('\x0b'),
             '\\' | '"' | '\'' => Some(c),
-            'x' => self.code(2),
-            'u' => self.code(4),
-            'U' => self.code(8),
+            'x' => self.code(2, 16),
+            'u' => self.code(4, 16),
+            'U' => self.code(8, 16),
             _ => None,
         }
     }
 
-    fn code(&mut self, digits: usize) -> Option<char> {
-        let hex = self
+    fn code(&mut self, digits: usize, base: u32) -> Option<char> {
+        let code = self
             .rest()
             .get(..digits)
-            .filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+            .filter(|code| code.chars().all(|digit| digit.is_digit(base)))?;
         self.at += digits;
-        char::from_u32(u32::from_str_radix(hex, 16).ok()?)
+        char::from_u32(u32::from_str_radix(code, base).ok()?)
     }
 }
 
@@ -255,12 +279,21 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
+/// Go's numbers, but imaginary ones and hexadecimal fractions.
 fn parse_number(text: &str) -> Option<Value> {
-    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    if let Some(hex) = hex {
-        return i64::from_str_radix(hex, 16).ok().map(Value::from);
-    }
-    let digits = text.bytes().any(|byte| byte.is_ascii_digit());
-    let integer = text.parse::<i64>().ok().map(Value::from);
-    integer.or_else(|| text.parse::<f64>().ok().filter(|_| digits).map(Value::from))
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let sign = text.strip_suffix(unsigned).unwrap_or_default();
+    let plain = unsigned.replace('_', "");
+    let lower = plain.to_ascii_lowercase();
+    let bases = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8)];
+    let based = bases
+        .iter()
+        .find_map(|(prefix, base)| Some((lower.strip_prefix(prefix).filter(|rest| !rest.is_empty())?, *base)));
+    let integer = match based {
+        Some((digits, base)) => i64::from_str_radix(&format!("{sign}{digits}"), base),
+        None => format!("{sign}{plain}").parse(),
+    };
+    let digits = plain.bytes().any(|byte| byte.is_ascii_digit());
+    let float = || format!("{sign}{plain}").parse::<f64>().ok().filter(|_| digits);
+    integer.ok().map(Value::from).or_else(|| float().map(Value::from))
 }

@@ -1,16 +1,17 @@
 //! The Go templates of `--format`: the subset that people paste from Docker, over JSON values.
 //!
 //! Supported: text, comments, `{{-` and `-}}`; field paths, `$variables`, `:=` and `=`, literals, parentheses, pipelines;
-//! `if`, `else if`, `else`, `with`, `range` over lists and maps (in the order of the keys); Go's functions `and or not eq ne lt
-//! le gt ge index len print printf println` and Docker's `json join split lower upper title truncate`. What a value looks
-//! like is Go's: `map[a:1]`, `[a b]`, `<no value>`; a field that is missing is an error, as in Docker. Not supported, and refused by name: `define`, `template`, `block`,
-//! `break`, `continue`.
+//! `if`, `else if`, `else`, `with`, `range` over lists, maps (in the order of the keys) and numbers, `break`, `continue`; Go's
+//! functions `and or not eq ne lt le gt ge index slice len print printf println html js urlquery` and Docker's `json join split
+//! lower upper title truncate pad`. What a value looks like is Go's: `map[a:1]`, `[a b]`, `<no value>`, and `{1 2}` for what
+//! has the names of a struct's fields; a field that is missing is an error, as in Docker. Not supported, and refused by name:
+//! `define`, `template`, `block`.
 //!
 //! Own code, because the one crate there is, gtmpl 0.7, calls itself passively maintained, brings a value type of its own, knows
 //! no column in an error and nests without bound. Source: the documentation of Go's `text/template` and `fmt`; the table in
 //! the tests was compared with what the `docker` command prints. Called by [`super::output`]; pure.
 //!
-//! A template is read once and rendered per row: `lexer` → `parser` → `ast`, then `eval` with `functions`, `print`
+//! A template is read once and rendered per row: `lexer` → `parser` → `ast`, then `eval` with `functions`, `texts`, `print`
 //! and `printf`.
 
 mod ast;
@@ -22,9 +23,11 @@ mod print;
 mod printf;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::str::FromStr;
 
+use eval::Purpose;
 use serde_json::Value;
 
 /// A template that has been read.
@@ -70,7 +73,16 @@ impl FromStr for Template {
 impl Template {
     /// The text that the template makes of `value`.
     pub fn render(&self, value: &Value) -> Result<String, TemplateError> {
-        eval::render(&self.nodes, value).map_err(|fault| fault.in_source(&self.source))
+        self.render_for(value, Purpose::Row)
+    }
+
+    /// The head of a table whose lines the template makes, from the heads of its columns.
+    pub(super) fn render_head(&self, heads: &Value) -> Result<String, TemplateError> {
+        self.render_for(heads, Purpose::Head)
+    }
+
+    fn render_for(&self, value: &Value, purpose: Purpose) -> Result<String, TemplateError> {
+        eval::render(&self.nodes, value, purpose).map_err(|fault| fault.in_source(&self.source))
     }
 }
 

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::Fault;
-use super::ast::{Base, Command, Node, Operand, Pipeline};
+use super::ast::{Base, Command, Leave, Node, Operand, Pipeline};
 use super::functions::Function;
 use super::lexer::{Kind, Token};
 
@@ -19,6 +19,7 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, Fault> {
         next: 0,
         variables: vec!["$".to_owned()],
         depth: 0,
+        loops: 0,
     };
     let (nodes, stop) = parser.nodes()?;
     match stop {
@@ -33,6 +34,8 @@ struct Parser {
     next: usize,
     variables: Vec<String>,
     depth: usize,
+    /// Of those that are open: how many are `range`.
+    loops: usize,
 }
 
 /// What ended a list of nodes; the word is read, the rest of its action is not.
@@ -146,14 +149,23 @@ impl Parser {
                 self.take();
                 Ok(Err(Stop::Else(at)))
             }
-            "define" | "template" | "block" | "break" | "continue" => {
-                Err(Fault::new(at, format!("{word} is not supported here")))
-            }
+            "break" => self.leave(Leave::Loop, &word).map(Ok),
+            "continue" => self.leave(Leave::Turn, &word).map(Ok),
+            "define" | "template" | "block" => Err(Fault::new(at, format!("{word} is not supported here"))),
             _ => match Control::of(&word) {
                 Some(control) => self.deeper(at, |parser| parser.control(control)).map(Ok),
                 None => self.print().map(|pipeline| Ok(Node::Print(pipeline))),
             },
         }
+    }
+
+    fn leave(&mut self, leave: Leave, word: &str) -> Result<Node, Fault> {
+        let at = self.take().at;
+        self.expect(&Kind::Close, word)?;
+        if self.loops == 0 {
+            return Err(Fault::new(at, format!("{word} outside range")));
+        }
+        Ok(Node::Leave(leave))
     }
 
     fn print(&mut self) -> Result<Pipeline, Fault> {
@@ -169,7 +181,11 @@ impl Parser {
         let pipeline = self.pipeline(control.word(), if control == Control::Range { 2 } else { 1 })?;
         self.expect(&Kind::Close, control.word())?;
         let inner = self.variables.len();
-        let (body, stop) = self.nodes()?;
+        let loops = usize::from(control == Control::Range);
+        self.loops += loops;
+        let body = self.nodes();
+        self.loops -= loops;
+        let (body, stop) = body?;
         self.variables.truncate(inner);
         let otherwise = match stop {
             Stop::End(_) => Vec::new(),
@@ -277,6 +293,9 @@ impl Parser {
                 unexpected(&token, context)
             });
         };
+        if first.base == Base::Literal(Value::Null) {
+            return Err(Fault::new(at, "nil is not a command"));
+        }
         let mut arguments = Vec::new();
         while let Some(operand) = self.operand()? {
             arguments.push(operand);

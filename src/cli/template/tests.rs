@@ -10,7 +10,7 @@ fn document() -> Value {
         "Id": "b9ffb0800ca5",
         "Name": "/web",
         "State": {"Status": "running", "Running": true, "Pid": 4242, "ExitCode": 0},
-        "Config": {"Cmd": ["httpd", "-f"], "Env": [], "Nothing": null, "Hostname": "web"},
+        "Config": {"Cmd": ["httpd", "-f"], "Env": [], "Nothing": null, "Hostname": "web", "ExposedPorts": {"443/tcp": {}, "80/tcp": {}}},
         "NetworkSettings": {
             "IPAddress": "172.17.0.2",
             "Ports": {
@@ -47,7 +47,9 @@ fn numbers_look_like_gos() {
         (json!(1.5), "1.5"),
         (json!(1e21), "1e+21"),
         (json!(1e-7), "1e-07"),
-        (json!(1e20), "100000000000000000000"),
+        (json!(1e20), "1e+20"),
+        (json!(1e5), "100000"),
+        (json!(1234567.5), "1.2345675e+06"),
         (json!(u64::MAX), "18446744073709551615"),
     ] {
         assert_eq!("{{.}}".parse::<Template>().unwrap().render(&number).unwrap(), expected);
@@ -58,7 +60,7 @@ fn numbers_look_like_gos() {
 fn maps_print_and_walk_in_the_order_of_their_keys() {
     let value = json!({"b": 2, "a": [1, null, "x"], "c": {"z": true}});
     for (template, expected) in [
-        ("{{.}}", "map[a:[1 <nil> x] b:2 c:map[z:true]]"),
+        ("{{.}}", "map[a:[1 [] x] b:2 c:map[z:true]]"),
         ("{{range $k, $v := .}}{{$k}} {{end}}", "a b c "),
     ] {
         assert_eq!(template.parse::<Template>().unwrap().render(&value).unwrap(), expected);
@@ -145,11 +147,20 @@ const RENDERED: &[(&str, &str)] = &[
     ("{{.State.Pid}} {{.State.Running}} {{.State.ExitCode}}", "4242 true 0"),
     ("{{.Config.Nothing}}", "<no value>"),
     ("{{.Config.Cmd}} {{.Config.Env}}", "[httpd -f] []"),
-    ("{{.NetworkSettings.Networks}}", "map[gp0:map[IPAddress:172.17.0.2]]"),
+    ("{{.NetworkSettings.Networks}}", "map[gp0:{172.17.0.2}]"),
+    (
+        "{{.NetworkSettings.Ports}}",
+        "map[53/udp:[{127.0.0.1 49153}] 80/tcp:[{0.0.0.0 8080} {:: 8080}]]",
+    ),
+    (
+        "{{.Config.ExposedPorts}} {{.State}}",
+        "map[443/tcp:{} 80/tcp:{}] {running true 4242 0}",
+    ),
     ("{{$.Name}}{{with .State}}{{$.Name}}{{.Pid}}{{end}}", "/web/web4242"),
     (r#"{{"a\tb\"c\\\u00e9\x41"}}"#, "a\tb\"c\\éA"),
     ("{{`raw \\n`}}", "raw \\n"),
     ("{{true}} {{1}} {{0x10}} {{1.5}}", "true 1 16 1.5"),
+    ("{{.NetworkSettings.Networks.bridge}}", "<no value>"),
     ("{{(.State).Pid}} {{(index .Config.Cmd 1)}}", "4242 -f"),
     // Conditions.
     ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
@@ -219,6 +230,72 @@ const RENDERED: &[(&str, &str)] = &[
     (r#"{{printf "%v %v" .Config.Nothing .Config.Cmd}}"#, "<nil> [httpd -f]"),
     (r#"{{index .NetworkSettings.Ports "80/tcp" 0 "HostPort"}}"#, "8080"),
     (r#"{{index .NetworkSettings.Ports "81/tcp"}}"#, "<no value>"),
+    (
+        r#"{{slice "abcdef" 1 3}} {{slice .Config.Cmd 1}} {{slice .Config.Cmd 0 1}} {{index "abc" 1}}"#,
+        "bc [-f] [httpd] 98",
+    ),
+    (
+        r#"{{html "<a&b>"}} {{js "it's <x>"}} {{urlquery "a b&c"}}"#,
+        r"&lt;a&amp;b&gt; it\'s \u003Cx\u003E a+b%26c",
+    ),
+    (
+        r#"{{pad "x" 2 3}}|{{pad "" 2 3}}|{{truncate "ab" 5}}|{{title "world-wide it's"}}"#,
+        "  x   ||ab|World-Wide It'S",
+    ),
+    (
+        "{{range 3}}{{.}}{{end}}{{range $i := 2}}{{$i}}{{end}}{{range 0}}x{{else}}none{{end}}",
+        "01201none",
+    ),
+    (
+        r#"{{range .Config.Cmd}}{{if eq . "-f"}}{{break}}{{end}}{{.}}{{end}}"#,
+        "httpd",
+    ),
+    (
+        r#"{{range .Config.Cmd}}{{with .}}{{if eq . "httpd"}}{{continue}}{{end}}{{.}}{{end}}!{{end}}"#,
+        "-f!",
+    ),
+    (
+        "{{range 2}}{{range $.Config.Env}}{{else}}{{continue}}{{end}}x{{end}}",
+        "",
+    ),
+    (
+        "{{1.0}} {{1e3}} {{0.000001}} {{1e6}} {{1e21}} {{3.0}}",
+        "1 1000 1e-06 1e+06 1e+21 3",
+    ),
+    (
+        "{{'a'}} {{0b101}} {{0o17}} {{017}} {{1_000}} {{0x1F}} {{'\\n'}}",
+        "97 5 15 15 1000 31 10",
+    ),
+    (r#"{{"\x41\u0041\101\t"}}"#, "AAA\t"),
+    (
+        r#"{{printf "%d|%5d|%-5d|%05d|%+d|% d|%x|%X|%o|%b|%c|%U|%q" 42 42 42 42 42 42 255 255 8 5 65 65 65}}"#,
+        "42|   42|42   |00042|+42| 42|ff|FF|10|101|A|U+0041|'A'",
+    ),
+    (
+        r##"{{printf "%#x|%#o|%#X|%08b|%x" 255 8 255 5 -255}}"##,
+        "0xff|010|0XFF|00000101|-ff",
+    ),
+    (
+        r#"{{printf "%f|%.2f|%8.3f|%e|%g|%E|%G|%+.1e" 1.5 1.256 3.14159 1234.5678 0.0001 1.0 1e30 12345.678}}"#,
+        "1.500000|1.26|   3.142|1.234568e+03|0.0001|1.000000E+00|1E+30|+1.2e+04",
+    ),
+    (
+        r##"{{printf "%#v|% x|%X" "abc" "abc" "abc"}}"##,
+        "\"abc\"|61 62 63|616263",
+    ),
+    (r#"{{printf "%*d|%-*d|%[2]d %[1]d" 5 42 5 42 }}"#, "   42|42   |42 5"),
+    (
+        r#"{{printf "%q %d %s" .Config.Cmd .Config.Cmd .Config.Cmd}}"#,
+        r#"["httpd" "-f"] [%!d(string=httpd) %!d(string=-f)] [httpd -f]"#,
+    ),
+    (
+        r#"{{printf "%3c|%-3c|%5t|%08.3f" 65 66 true 3.14159}}"#,
+        "  A|B  | true|0003.142",
+    ),
+    (
+        r#"{{printf "%"}} {{printf "%s" nil}} {{printf "%s" true}}"#,
+        "%!(NOVERB) %!s(<nil>) %!s(bool=true)",
+    ),
 ];
 
 const REFUSED: &[(&str, &str)] = &[
@@ -257,9 +334,28 @@ const REFUSED: &[(&str, &str)] = &[
         "1:9: what stands before this is no function and takes no argument",
     ),
     ("{{template \"x\"}}", "1:3: template is not supported here"),
+    ("{{define \"x\"}}{{end}}", "1:3: define is not supported here"),
+    ("{{break}}", "1:3: break outside range"),
     (
-        "{{range .Config.Cmd}}{{break}}{{end}}",
-        "1:24: break is not supported here",
+        "{{range .Config.Cmd}}{{end}}{{continue}}",
+        "1:31: continue outside range",
+    ),
+    ("{{nil}}", "1:3: nil is not a command"),
+    ("{{'ab'}}", "1:3: a character is one, between two '"),
+    ("{{eq 1 1.0}}", "1:3: eq: a number and a float cannot be compared"),
+    (
+        "{{range $i, $j := 3}}{{end}}",
+        "1:9: range cannot iterate over a number with two variables",
+    ),
+    (
+        "{{slice .Config.Cmd 1 5}}",
+        "1:3: slice: index 5 is out of range: there are 2",
+    ),
+    ("{{slice .Config.Cmd 2 1}}", "1:3: slice: it begins at 2 and ends at 1"),
+    ("{{slice .State 1}}", "1:3: slice: a map cannot be sliced"),
+    (
+        "{{index \"abc\" 3}}",
+        "1:3: index: index 3 is out of range: the string has 3",
     ),
     ("ö\n ö{{nope}}", "2:5: function \"nope\" is not defined"),
     (
@@ -271,6 +367,10 @@ const REFUSED: &[(&str, &str)] = &[
         "1:6: no field Missing: there are ExitCode, Pid, Running, Status",
     ),
     ("{{.Config.Nothing.Deeper}}", "1:3: no field Deeper in nil"),
+    (
+        "{{.NetworkSettings.Networks.bridge.IPAddress}}",
+        "1:3: no field bridge: there are gp0",
+    ),
     ("{{.Name.First}}", "1:3: no field First in a string"),
     (
         "{{index .Config.Cmd 2}}",

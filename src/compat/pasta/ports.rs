@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -384,22 +384,18 @@ impl Ports {
     /// Where clients that are not the host's loopback come to.
     fn destination(&self, bound: IpAddr, berth: Berth) -> Destination {
         let (address, port) = berth.target;
-        let v4 = self.guest.v4.map(|address| SocketAddr::new(address.into(), port));
-        let v6 = self.guest.v6.map(|address| SocketAddr::new(address.into(), port));
-        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-        match (address, bound) {
-            (Some(address), _) => Destination {
-                container: SocketAddr::new(address, port),
-                otherwise: None,
-            },
-            (None, IpAddr::V4(_)) => Destination {
-                container: v4.or(v6).unwrap_or(nowhere),
-                otherwise: None,
-            },
-            (None, IpAddr::V6(_)) => Destination {
-                container: v6.or(v4).unwrap_or(nowhere),
-                otherwise: v4.filter(|_| v6.is_some()),
-            },
+        let v4 = self.guest.v4.map(|address| SocketAddrV4::new(address, port));
+        let v6 = self.guest.v6.map(|address| SocketAddrV6::new(address, port, 0, 0));
+        let either = |first: Option<SocketAddr>, second: Option<SocketAddr>| {
+            let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+            Destination::One(first.or(second).unwrap_or(nowhere))
+        };
+        let (any4, any6) = (v4.map(SocketAddr::V4), v6.map(SocketAddr::V6));
+        match (address, bound, v4, v6) {
+            (Some(address), ..) => Destination::One(SocketAddr::new(address, port)),
+            (None, IpAddr::V6(_), Some(v4), Some(v6)) => Destination::Both { v4, v6 },
+            (None, IpAddr::V4(_), ..) => either(any4, any6),
+            (None, IpAddr::V6(_), ..) => either(any6, any4),
         }
     }
 

@@ -113,8 +113,8 @@ impl Uplink for Sieve {
         })
     }
 
-    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {
-        self.line.send(offload, frame)
+    fn send_parts(&self, offload: Offload, parts: [&[u8]; 2]) -> Result<(), FrameError> {
+        self.line.send_parts(offload, parts)
     }
 
     fn lost(&self) -> u64 {
@@ -143,12 +143,12 @@ impl Recorder {
         Box::new(Self { line, file })
     }
 
-    fn record(&self, frame: &[u8]) {
+    fn record(&self, [start, rest]: [&[u8]; 2]) {
         let (seconds, micros) = clock::wall();
-        let len = u32::try_from(frame.len()).unwrap_or(LONGEST_RECORD);
+        let len = u32::try_from(start.len() + rest.len()).unwrap_or(LONGEST_RECORD);
         let head = [seconds, micros, len, len].map(u32::to_ne_bytes).concat();
         // In one write, so that two threads don't mix theirs; a full disk stops nobody.
-        let _ = (&self.file).write_all(&[&head, frame].concat());
+        let _ = (&self.file).write_all(&[&head, start, rest].concat());
     }
 }
 
@@ -159,20 +159,20 @@ impl Uplink for Recorder {
 
     fn recv(&self, buffer: &mut [u8]) -> Result<(Offload, usize), FrameError> {
         let (offload, len) = self.line.recv(buffer)?;
-        self.record(buffer.get(..len).unwrap_or_default());
+        self.record([buffer.get(..len).unwrap_or_default(), &[]]);
         Ok((offload, len))
     }
 
     fn lend(&self, buffer: &mut [u8], handle: &mut dyn FnMut(Offload, &[u8])) -> Result<(), FrameError> {
         self.line.lend(buffer, &mut |offload, frame| {
-            self.record(frame);
+            self.record([frame, &[]]);
             handle(offload, frame);
         })
     }
 
-    fn send(&self, offload: Offload, frame: &[u8]) -> Result<(), FrameError> {
-        self.record(frame);
-        self.line.send(offload, frame)
+    fn send_parts(&self, offload: Offload, parts: [&[u8]; 2]) -> Result<(), FrameError> {
+        self.record(parts);
+        self.line.send_parts(offload, parts)
     }
 
     fn lost(&self) -> u64 {

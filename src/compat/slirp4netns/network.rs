@@ -11,7 +11,7 @@ use crate::host::outbound::Outbound;
 use crate::host::resolver::Source;
 use crate::netns::line::{LineRoute, SetUp};
 use crate::policy::{Alias, Closed, HostAccess, Layout, ResolverPlace};
-use crate::stack::{Config, Ipv6, UplinkCapabilities};
+use crate::stack::{AddressSource, Config, Dhcp, Ipv6, UplinkCapabilities};
 
 /// The addresses of the original, by their distance from the network's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub(super) fn settings(options: &Options) -> Settings {
         prefix: 64,
         autonomous: true,
     });
+    config.dhcp = Some(dhcp(options, addresses));
     // As the original has it: nothing outside is fenced off.
     config.policy.metadata = true;
     config.policy.layout = layout(options, addresses);
@@ -75,6 +76,21 @@ pub(super) fn settings(options: &Options) -> Settings {
         outbound: Outbound {
             v4: options.outbound,
             v6: options.outbound6,
+        },
+    }
+}
+
+/// For whoever asks instead of being configured.
+fn dhcp(options: &Options, addresses: Addresses) -> Dhcp {
+    Dhcp {
+        router: Some(addresses.gateway),
+        dns: options.dns.then_some(addresses.resolver.into()).into_iter().collect(),
+        search: Vec::new(),
+        mtu: Some(options.mtu),
+        lease: LEASE,
+        source: AddressSource::Range {
+            first: addresses.dhcp_first,
+            last: addresses.dhcp_last,
         },
     }
 }
@@ -131,6 +147,9 @@ const RESOLVER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
 /// Where the router is on the link.
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 
+/// A day, as the original has it.
+const LEASE: u32 = 24 * 3600;
+
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 #[cfg(test)]
@@ -139,7 +158,7 @@ mod tests {
 
     use super::super::options::parse;
     use super::*;
-    use crate::policy::{EchoLead, Lead};
+    use crate::policy::{EchoLead, Lead, Transport};
 
     fn policy(line: &str) -> crate::policy::Policy {
         let options = parse(line.split_whitespace().map(OsString::from), |_| {}).unwrap();
@@ -147,7 +166,7 @@ mod tests {
     }
 
     fn lead(line: &str, target: &str) -> Lead {
-        policy(line).lead(target.parse().unwrap())
+        policy(line).lead(Transport::Tcp, target.parse().unwrap())
     }
 
     #[test]

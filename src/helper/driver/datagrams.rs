@@ -8,20 +8,24 @@ use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::sync::Once;
 
 use mio::net::UdpSocket;
 use mio::{Registry, Token};
 use smoltcp::time::Instant;
 
 use super::apart::Kept;
+use super::command::Destination;
 use super::token::Readiness;
 use super::train::Train;
 use super::worker::Link;
 use crate::host::echo::{HEADER, PingSocket, Reply, Request};
-use crate::host::errno::{unreachable, would_block};
+use crate::host::errno::{unreachable, unsent, would_block};
 use crate::host::outbound::Outbound;
 use crate::host::udp::UdpSide;
-use crate::stack::{ClientSocket, EchoId, Engine, Failure, MappingId, Payload, PublishId, Transmit, Unreachable};
+use crate::stack::{
+    ClientSocket, EchoId, Engine, Failure, Fault, Handling, MappingId, Payload, PublishId, Transmit, Unreachable,
+};
 use crate::sys::datagrams::Batch;
 
 /// Host sockets by mapping.
@@ -32,14 +36,12 @@ pub(super) struct Datagrams {
     published: HashMap<PublishId, Published>,
     /// On their way out.
     train: Train,
-    /// The hops that they may go.
-    time_to_live: u8,
+    /// How they are to be treated.
+    handling: Handling,
     /// On their way in.
     batch: Batch,
     /// The echo being received.
     echo: Box<[u8]>,
-    /// `ping_group_range` has been named in the log.
-    ping_explained: bool,
     /// From where they go out.
     outbound: Outbound,
     /// Ports whose clients of the host's loopback are not ours.
@@ -54,8 +56,8 @@ pub(super) struct Outgoing<'f> {
     pub(super) payload: &'f [u8],
     /// Bytes of one datagram, where there are several.
     pub(super) segment: Option<NonZeroU16>,
-    /// The hops that it may go.
-    pub(super) time_to_live: u8,
+    /// As it is to be treated.
+    pub(super) handling: Handling,
     /// The frame that it came in.
     pub(super) frame: &'f [u8],
 }
@@ -63,7 +65,7 @@ pub(super) struct Outgoing<'f> {
 #[derive(Debug)]
 struct Published {
     socket: UdpSide,
-    container: SocketAddr,
+    destination: Destination,
 }
 
 impl Datagrams {
@@ -74,10 +76,9 @@ impl Datagrams {
             echoes: HashMap::new(),
             published: HashMap::new(),
             train: Train::default(),
-            time_to_live: 0,
+            handling: Handling::USUAL,
             batch: Batch::new(),
             echo: vec![0; ECHO_BYTES].into_boxed_slice(),
-            ping_explained: false,
             outbound,
             kept: Kept::default(),
         }
@@ -85,25 +86,20 @@ impl Datagrams {
 
     /// Sends a container's datagram, or a superframe's several: at once, or with others of their kind when
     /// [`Datagrams::flush`] is called. `refuse` hears which frame's could not be sent.
-    pub(super) fn send(
-        &mut self,
-        registry: &Registry,
-        outgoing: Outgoing<'_>,
-        mut refuse: impl FnMut(&[u8], Unreachable),
-    ) {
+    pub(super) fn send(&mut self, registry: &Registry, outgoing: Outgoing<'_>, mut refuse: impl FnMut(&[u8], Fault)) {
         let Outgoing {
             socket,
             target,
             payload,
             segment,
-            time_to_live,
+            handling,
             frame,
         } = outgoing;
-        if segment.is_none() && self.time_to_live == time_to_live && self.train.join(socket, target, payload) {
+        if segment.is_none() && self.handling == handling && self.train.join(socket, target, payload) {
             return;
         }
         self.flush(registry, &mut refuse);
-        self.time_to_live = time_to_live;
+        self.handling = handling;
         if segment.is_none() {
             self.train.begin(socket, target, payload, frame);
         } else if let Err(why) = self.send_now(registry, socket, target, payload, segment) {
@@ -117,7 +113,7 @@ impl Datagrams {
     }
 
     /// Sends what has gathered.
-    pub(super) fn flush(&mut self, registry: &Registry, mut refuse: impl FnMut(&[u8], Unreachable)) {
+    pub(super) fn flush(&mut self, registry: &Registry, mut refuse: impl FnMut(&[u8], Fault)) {
         let Some((socket, target)) = self.train.depart() else {
             return;
         };
@@ -135,29 +131,29 @@ impl Datagrams {
         target: SocketAddr,
         payload: &[u8],
         segment: Option<NonZeroU16>,
-    ) -> Result<(), Unreachable> {
-        let hops = self.time_to_live;
+    ) -> Result<(), Fault> {
+        let handling = self.handling;
         let socket = match socket {
             ClientSocket::Mapping { id, port } => self.mapping(registry, id, port, target)?,
             // The port was unpublished while its client's answer was on the way.
             ClientSocket::Published(id) => &mut self.published.get_mut(&id).ok_or(Unreachable::Refused)?.socket,
         };
-        socket.set_time_to_live(hops);
-        sent(socket.send(target, payload, segment))
+        socket.handle(handling);
+        sent(socket.send(target, payload, segment), target)
     }
 
     /// Sends a container's echo request.
-    pub(super) fn ping(&mut self, registry: &Registry, echo: EchoId, request: Request<'_>) -> Result<(), Unreachable> {
+    pub(super) fn ping(&mut self, registry: &Registry, echo: EchoId, request: Request<'_>) -> Result<(), Fault> {
         let socket = match self.echoes.entry(echo) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let socket = PingSocket::open(request.target, self.outbound, registry, Readiness::Echo(echo).into())
-                    .inspect_err(|error| explain_ping(&mut self.ping_explained, error))
+                    .inspect_err(explain_ping)
                     .map_err(|error| unreachable(&error))?;
                 new.insert(socket)
             }
         };
-        sent(socket.send(request))
+        sent(socket.send(request), SocketAddr::new(request.target, 0))
     }
 
     /// Takes what the hosts answered to a mapping, a bounded portion; true when more may wait.
@@ -183,9 +179,10 @@ impl Datagrams {
         link: &mut Link,
         id: PublishId,
     ) -> bool {
-        let Some(Published { socket, container }) = self.published.get_mut(&id) else {
+        let Some(Published { socket, destination }) = self.published.get_mut(&id) else {
             return false;
         };
+        let container = |client| destination.of(client).0;
         let kept = &self.kept;
         let more = receive_some(socket, &mut self.batch, engine, |engine, client, payload| {
             if let Some(taker) = kept.taker(id, client) {
@@ -194,12 +191,12 @@ impl Datagrams {
                 return taker.datagrams(id, client, one.into_iter().chain(payload.bytes.chunks(size.max(1))));
             }
             forward(link, |out| {
-                engine.deliver_published(now, id, client, *container, payload, out)
+                engine.deliver_published(now, id, client, container(client), payload, out)
             });
         });
         let failed = fetch_failures(
             |buffer| socket.failure(buffer),
-            |failure| engine.published_failed(now, id, *container, failure),
+            |failure| engine.published_failed(now, id, container(failure.target), failure),
         );
         more || failed
     }
@@ -228,10 +225,10 @@ impl Datagrams {
         token: Token,
         id: PublishId,
         socket: std::net::UdpSocket,
-        container: SocketAddr,
+        destination: Destination,
     ) -> io::Result<()> {
         let socket = UdpSide::watch(UdpSocket::from_std(socket), registry, token)?;
-        self.published.insert(id, Published { socket, container });
+        self.published.insert(id, Published { socket, destination });
         Ok(())
     }
 
@@ -269,13 +266,16 @@ impl Datagrams {
     }
 }
 
-/// Names the sysctl, once.
-fn explain_ping(explained: &mut bool, error: &io::Error) {
-    if error.kind() == io::ErrorKind::PermissionDenied && !std::mem::replace(explained, true) {
-        tracing::warn!(
-            "ping from containers is forbidden: net.ipv4.ping_group_range leaves this user's groups out; \
-             root can allow it with: sysctl -w net.ipv4.ping_group_range='0 2147483647'"
-        );
+/// Names the sysctl, once for all workers.
+fn explain_ping(error: &io::Error) {
+    static EXPLAINED: Once = Once::new();
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        EXPLAINED.call_once(|| {
+            tracing::warn!(
+                "ping from containers is forbidden: net.ipv4.ping_group_range leaves this user's groups out; \
+                 root can allow it with: sysctl -w net.ipv4.ping_group_range='0 2147483647'"
+            );
+        });
     }
 }
 
@@ -375,10 +375,10 @@ fn forward(link: &mut Link, deliver: impl FnOnce(&mut [u8]) -> Option<Transmit>)
     }
 }
 
-fn sent(outcome: io::Result<()>) -> Result<(), Unreachable> {
+fn sent(outcome: io::Result<()>, target: SocketAddr) -> Result<(), Fault> {
     match outcome {
         // A full send queue loses datagrams, as on any wire.
-        Err(error) if !would_block(&error) => Err(unreachable(&error)),
+        Err(error) if !would_block(&error) => Err(unsent(&error, target)),
         Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use super::token::Readiness;
 use crate::host::errno::{is_exhaustion, would_block};
 use crate::host::outbound::Outbound;
 use crate::host::tcp::{Progress, TcpSide};
-use crate::stack::{Closing, Engine, FlowId, PublishId, Target, Unreachable};
+use crate::stack::{Closing, Engine, FlowId, Handling, PublishId, Target, Unreachable};
 
 /// Host sockets by flow.
 #[derive(Debug, Default)]
@@ -56,7 +56,9 @@ struct Listener {
 pub(super) struct Client {
     stream: TcpStream,
     address: SocketAddr,
-    destination: Destination,
+    /// The container's, and the other to which it is led if nobody takes it there.
+    container: SocketAddr,
+    otherwise: Option<SocketAddr>,
 }
 
 impl Flows {
@@ -92,23 +94,30 @@ impl Flows {
         engine: &mut Engine,
         registry: &Registry,
         flow: FlowId,
-        target: Target,
+        (target, handling): (Target, Handling),
         events: &Events,
     ) {
         let token = Readiness::Flow(flow).into();
         match target {
-            Target::Host(address) => match TcpSide::connect(address, self.outbound, registry, token) {
+            Target::Host(address) => match TcpSide::connect(address, self.outbound, handling, registry, token) {
                 Ok(socket) => self.insert(flow, Side::new(socket, false)),
                 Err(why) => engine.refused(now, flow, why),
             },
-            Target::Resolver => match TcpSide::pair(registry, token) {
+            Target::Resolver { client } => match TcpSide::pair(registry, token) {
                 Ok((socket, theirs)) => {
                     self.insert(flow, Side::new(socket, true));
                     engine.connected(now, flow);
-                    events.stream(theirs);
+                    events.stream(client, theirs);
                 }
                 Err(_) => engine.refused(now, flow, Unreachable::Exhausted),
             },
+        }
+    }
+
+    /// What the container sends is to be treated in another manner.
+    pub(super) fn handle(&mut self, flow: FlowId, handling: Handling) {
+        if let Some(side) = self.side(flow) {
+            side.socket.handle(handling);
         }
     }
 
@@ -178,10 +187,8 @@ impl Flows {
                     let client = Client {
                         stream,
                         address,
-                        destination: Destination {
-                            container,
-                            otherwise: None,
-                        },
+                        container,
+                        otherwise: None,
                     };
                     self.admit(now, engine, registry, client);
                 }
@@ -229,10 +236,12 @@ impl Flows {
                         taker.stream(id, stream);
                         continue;
                     }
+                    let (container, otherwise) = listener.destination.of(address);
                     let client = Client {
                         stream,
                         address,
-                        destination: listener.destination,
+                        container,
+                        otherwise,
                     };
                     if let Some(client) = hand_on(siblings, client) {
                         self.admit(now, engine, registry, client);
@@ -255,7 +264,8 @@ impl Flows {
         let Client {
             stream,
             address,
-            destination: Destination { container, otherwise },
+            container,
+            otherwise,
         } = client;
         let refuse = |stream: TcpStream| {
             let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
@@ -267,7 +277,7 @@ impl Flows {
                 return refuse(stream);
             }
         };
-        match TcpSide::accepted(stream, registry, Readiness::Flow(flow).into()) {
+        match TcpSide::accepted(stream, address, registry, Readiness::Flow(flow).into()) {
             Ok(socket) => {
                 let otherwise = otherwise.map(|container| (address, container));
                 let side = Side::new(socket, false);

@@ -28,28 +28,33 @@ use std::sync::Arc;
 use mio::{Poll, Waker};
 
 use crate::host::outbound::Outbound;
-use crate::stack::{Config, Directory, Ledger, ShardId};
+use crate::stack::{Common, Config, Directory, Ledger, Links, ShardId};
 use crate::sys::clock;
 use crate::uplink::Uplink;
 
 pub use apart::{Apart, ApartClient};
-pub use command::{Command, Destination, DriverHandle, Event, Events};
+pub use command::{Command, Destination, DriverHandle, Event, Events, Opening};
 
 use queues::FIRST;
 use siblings::Siblings;
 use token::Readiness;
 use worker::Worker;
 
-/// Starts a worker's thread for each queue of the uplink; host sockets go out from `outbound`; `seed` draws secrets.
+/// Starts a worker's thread for each queue of the uplink; they share the `ledger`, host sockets go out from `outbound`, and
+/// `seed` draws secrets.
 pub fn spawn(
     config: &Config,
+    ledger: &Ledger,
     queues: Vec<Box<dyn Uplink>>,
     outbound: Outbound,
     seed: impl Fn() -> io::Result<[u64; 4]>,
     events: &Events,
 ) -> io::Result<DriverHandle> {
     let directories = Directory::shared(queues.len(), seed()?);
-    let ledger = Ledger::new(config.limits);
+    let common = Common {
+        ledger: ledger.clone(),
+        links: Links::new(seed()?),
+    };
     let polls = queues.iter().map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
     let wakers = polls
         .iter()
@@ -60,7 +65,7 @@ pub fn spawn(
     let queues: Vec<Arc<dyn Uplink>> = queues.into_iter().map(Arc::from).collect();
     let shards = polls.into_iter().zip(&queues).zip(directories).zip(inboxes).zip(wakers);
     for ((((poll, uplink), directory), (siblings, mail)), waker) in shards {
-        let engine = worker::engine(directory, ledger.clone(), config.clone(), seed()?);
+        let engine = worker::engine(directory, &common, config.clone(), seed()?);
         let (commands, orders) = std::sync::mpsc::channel();
         let first = siblings.mine() == FIRST;
         let mut worker = Worker::new(poll, Arc::clone(uplink), engine, siblings, orders, mail, events.clone())?;

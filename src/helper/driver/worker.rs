@@ -25,14 +25,14 @@ use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::echo::Request;
 use crate::host::outbound::Outbound;
-use crate::stack::{Config, Directory, Engine, Ledger, Offload, Passage, ShardId};
+use crate::stack::{Common, Config, Directory, Engine, Offload, Passage, ShardId};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
 
 /// An engine whose rings lie in memory of the kernel's.
-pub(super) fn engine(directory: Directory, ledger: Ledger, config: Config, seed: [u64; 4]) -> Engine {
-    Engine::shard(directory, ledger, config, Box::new(Mappings::default()), seed)
+pub(super) fn engine(directory: Directory, common: &Common, config: Config, seed: [u64; 4]) -> Engine {
+    Engine::shard(directory, common, config, Box::new(Mappings::default()), seed)
 }
 
 /// The uplink with its readiness and the one buffer that every outgoing frame is written into.
@@ -61,6 +61,8 @@ pub(super) struct Worker {
     siblings: Siblings,
     events: Events,
     pub(super) stopping: bool,
+    /// Commands may wait.
+    ordered: bool,
     /// Frames for a sibling that did not take them, or that nobody wanted to own.
     pub(super) astray: u64,
     linger: Linger,
@@ -90,6 +92,7 @@ impl Worker {
             siblings,
             events,
             stopping: false,
+            ordered: false,
             astray: 0,
             linger: Linger::new(std::thread::available_parallelism().map_or(1, usize::from)),
         })
@@ -166,6 +169,10 @@ impl Worker {
     }
 
     fn turn(&mut self, now: Instant) {
+        // Before the frames of a container that has just been attached.
+        if self.ordered {
+            self.ordered = self.obey();
+        }
         self.read_frames(now);
         self.flush_datagrams(now);
         self.ready.wake(now);
@@ -182,7 +189,7 @@ impl Worker {
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        if self.queues.readable() || self.ready.len() > 0 {
+        if self.ordered || self.queues.readable() || self.ready.len() > 0 {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -202,7 +209,7 @@ impl Worker {
     fn note(&mut self, event: &mio::event::Event) {
         match Readiness::try_from(event.token()) {
             Ok(Readiness::Inbox) => {
-                self.obey();
+                self.ordered = true;
                 self.ready.push(Readiness::Inbox);
             }
             Ok(Readiness::Uplink(number)) => self.queues.note(number),
@@ -261,14 +268,14 @@ impl Worker {
                 target,
                 payload,
                 segment,
-                time_to_live,
+                handling,
             } => {
                 let outgoing = Outgoing {
                     socket,
                     target,
                     payload,
                     segment,
-                    time_to_live,
+                    handling,
                     frame,
                 };
                 let engine = &mut self.engine;
@@ -281,13 +288,13 @@ impl Worker {
                 target,
                 sequence,
                 payload,
-                time_to_live,
+                handling,
             } => {
                 let request = Request {
                     target,
                     sequence,
                     payload,
-                    time_to_live,
+                    handling,
                 };
                 self.datagrams.ping(self.poll.registry(), echo, request)
             }
@@ -297,7 +304,8 @@ impl Worker {
                 }
                 return;
             }
-            Passage::Whole { frame } => return self.handle_frame(now, Offload::default(), &frame, delivery),
+            Passage::Whole { frame } => return self.handle_frame(now, Offload::ASSEMBLED, &frame, delivery),
+            Passage::Relay { head } => return self.link.pass_on(offload, frame, &head),
             Passage::Elsewhere { shard } => {
                 let mail = Mail::Frame {
                     offload,
@@ -375,10 +383,12 @@ impl Worker {
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
-                Action::Connect { flow, target } => {
+                Action::Connect { flow, target, handling } => {
+                    let way = (target, handling);
                     self.flows
-                        .connect(now, &mut self.engine, self.poll.registry(), flow, target, &self.events);
+                        .connect(now, &mut self.engine, self.poll.registry(), flow, way, &self.events);
                 }
+                Action::Handle { flow, handling } => self.flows.handle(flow, handling),
                 Action::Established { flow } | Action::Drain { flow } | Action::Fill { flow } => {
                     if action == (Action::Established { flow }) {
                         self.flows.establish(flow);
@@ -416,6 +426,15 @@ impl Link {
             uplink,
             buffer: vec![0; FRAME_BYTES].into_boxed_slice(),
             dropped: 0,
+        }
+    }
+
+    /// Sends a frame as it came, with another header in front.
+    fn pass_on(&mut self, offload: Offload, frame: &[u8], head: &[u8]) {
+        let rest = frame.get(head.len()..).unwrap_or_default();
+        if let Err(error) = self.uplink.send_parts(offload, [head, rest]) {
+            self.dropped += 1;
+            tracing::debug!(%error, len = frame.len(), "frame between containers dropped");
         }
     }
 

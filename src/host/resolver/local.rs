@@ -14,10 +14,10 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use super::message::{Query, encode};
 use crate::network::zone::{Owner, Zone};
 
-/// The answer in at most `limit` bytes; `None` when the question is not about the network. `host` is what the host calls
+/// The answer to `client` in at most `limit` bytes; `None` when the question is not about the network. `host` is what the host calls
 /// itself, for whoever looks for it.
-pub(super) fn answer(zone: &Zone, host: Option<&str>, query: &Query, limit: usize) -> Option<Bytes> {
-    let found = look_up(zone, host, query)?;
+pub(super) fn answer(zone: &Zone, client: IpAddr, host: Option<&str>, query: &Query, limit: usize) -> Option<Bytes> {
+    let found = look_up(zone, client, host, query)?;
     encode(&found.reply(query), limit)
 }
 
@@ -31,14 +31,14 @@ enum Found {
     Unknown(Name),
 }
 
-fn look_up(zone: &Zone, host: Option<&str>, query: &Query) -> Option<Found> {
+fn look_up(zone: &Zone, client: IpAddr, host: Option<&str>, query: &Query) -> Option<Found> {
     let name = query.name();
     let own = || {
         host.filter(|host| is_own_name(host, &name))
             .map(|_| zone.host())
             .filter(|addresses| !addresses.is_empty())
     };
-    let Some(addresses) = zone.addresses(&name).or_else(own) else {
+    let Some(addresses) = zone.addresses_for(client, &name).or_else(own) else {
         return look_back(zone, query);
     };
     let wanted = addresses.iter().copied().filter(|address| is_asked_for(address, query));

@@ -18,6 +18,7 @@ mod forward;
 mod local;
 mod message;
 mod resolv_conf;
+mod search;
 mod slots;
 mod stream;
 mod upstreams;
@@ -38,6 +39,7 @@ use self::slots::{Asker, Questions, Streams};
 use self::upstreams::Upstreams;
 use crate::network::zone::Zone;
 
+pub use self::search::follow_search;
 pub use self::upstreams::Source;
 
 /// What a resolver is made with.
@@ -102,15 +104,15 @@ impl Resolver {
         *self.shared.zone.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(zone);
     }
 
-    /// The answer to a message that came over UDP, as far as nobody has to be asked.
-    pub fn at_once(&self, message: &[u8]) -> AtOnce {
+    /// The answer to a container's message that came over UDP, as far as nobody has to be asked.
+    pub fn at_once(&self, client: IpAddr, message: &[u8]) -> AtOnce {
         // Longer ones are dropped whatever they say.
         let start = message.get(..=MAX_QUERY).unwrap_or(message);
         let query = match self.judge(Bytes::copy_from_slice(start)) {
             Ok(query) => query,
             Err(at_once) => return at_once,
         };
-        match local::answer(&self.zone(), None, &query, query.udp_limit(self.shared.max_udp)) {
+        match local::answer(&self.zone(), client, None, &query, query.udp_limit(self.shared.max_udp)) {
             Some(answer) => {
                 self.shared.counters.local.add();
                 AtOnce::Answer(answer)
@@ -121,15 +123,15 @@ impl Resolver {
 
     /// The answer to a container's message that came over UDP; `None` when it deserves none. Takes four seconds at most.
     pub async fn query_udp(&self, client: IpAddr, message: Bytes) -> Option<Bytes> {
-        self.query(Asker::Container(client), message).await
+        self.query(client, Asker::Container(client), message).await
     }
 
-    /// Serves DNS over TCP to one client until its stream ends, or others need its place.
-    pub async fn serve_stream(&self, stream: UnixStream) {
+    /// Serves DNS over TCP to one container's client until its stream ends, or others need its place.
+    pub async fn serve_stream(&self, client: IpAddr, stream: UnixStream) {
         let place = self.shared.streams.open();
         let (from, to) = stream.into_split();
         tokio::select! {
-            () = stream::serve(self, from, to) => {}
+            () = stream::serve(self, client, from, to) => {}
             _ = place => {}
         }
     }
@@ -139,7 +141,7 @@ impl Resolver {
         self.shared.counters.pairs().into_iter()
     }
 
-    async fn query(&self, asker: Asker, message: Bytes) -> Option<Bytes> {
+    async fn query(&self, client: IpAddr, asker: Asker, message: Bytes) -> Option<Bytes> {
         let query = match self.judge(message) {
             Ok(query) => query,
             Err(AtOnce::Answer(answer)) => return Some(answer),
@@ -151,7 +153,7 @@ impl Resolver {
         };
         // Asked of the kernel each time: it may be given another.
         let host = gethostname().ok().and_then(|name| name.into_string().ok());
-        if let Some(answer) = local::answer(&self.zone(), host.as_deref(), &query, limit) {
+        if let Some(answer) = local::answer(&self.zone(), client, host.as_deref(), &query, limit) {
             self.shared.counters.local.add();
             return Some(answer);
         }

@@ -1,6 +1,6 @@
-//! The nameservers of a resolv.conf, read as resolv.conf(5) and glibc's res_init.c do. Pure.
+//! The nameservers and the search list of a resolv.conf, read as resolv.conf(5) and glibc's res_init.c do. Pure.
 //!
-//! The other directives are not ours: a query arrives with its search domain applied already.
+//! The search list is for those who ask for it; a query arrives with its search domain applied already.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -29,6 +29,36 @@ pub(super) fn nameservers(text: &[u8]) -> Vec<Nameserver> {
     found
 }
 
+/// The domains of the last `search` or `domain` line, without those that no name ends in.
+pub(super) fn search(text: &[u8]) -> Vec<String> {
+    let mut domains = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let Ok(line) = std::str::from_utf8(line) else { continue };
+        let mut words = line.split_ascii_whitespace();
+        let most = match words.next() {
+            Some("search") => MAX_SEARCH,
+            Some("domain") => 1,
+            Some(_) | None => continue,
+        };
+        domains = words
+            .map(|word| word.strip_suffix('.').unwrap_or(word))
+            .filter(is_domain)
+            .take(most)
+            .collect();
+    }
+    domains.into_iter().map(str::to_owned).collect()
+}
+
+fn is_domain(word: &&str) -> bool {
+    let is_plain = |label: &str| {
+        label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let mut labels = word.split('.');
+    word.len() <= MAX_DOMAIN && labels.all(|label| (1..=MAX_LABEL).contains(&label.len()) && is_plain(label))
+}
+
 fn nameserver(line: &[u8]) -> Option<Nameserver> {
     let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
     if words.next()? != "nameserver" {
@@ -46,6 +76,13 @@ fn nameserver(line: &[u8]) -> Option<Nameserver> {
 /// MAXNS of resolv.h.
 const MAX: usize = 3;
 
+/// Domains that are handed on; glibc has had no limit since 2.26, and six before.
+const MAX_SEARCH: usize = 32;
+
+/// Bytes of a name in writing, and of a label (RFC 1035 section 2.3.4).
+const MAX_DOMAIN: usize = 253;
+const MAX_LABEL: usize = 63;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +93,31 @@ mod tests {
             None => server.address.to_string(),
         };
         nameservers(text).into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn search_lists() {
+        let long = format!("search {0} b.{0}\n", "a".repeat(63));
+        let longer = format!("search {} b\n", "a".repeat(64));
+        let many: String = (0..40).map(|n| format!(" d{n}")).collect();
+        for (text, expected) in [
+            (&b"nameserver 1.1.1.1\n"[..], &[][..]),
+            (b"search corp.example lab\n", &["corp.example", "lab"]),
+            (b"search\tcorp.example.  lab\r\n", &["corp.example", "lab"]),
+            (b"search a\ndomain b c\n", &["b"]),
+            (b"domain a\nsearch b c", &["b", "c"]),
+            (b"search a\nsearch\n", &[]),
+            (b"search .\n", &[]),
+            (b"search a .. b. ..b a..b .c\n", &["a", "b"]),
+            (b"#search a\n;search b\n searches c\nsearch d # e\n", &["d", "e"]),
+            (b"search a\0b \x1b[m c_d e-f \xc3\xa9\n", &["c_d", "e-f"]),
+            (b"search a\n\xffsearch b\n", &["a"]),
+            (longer.as_bytes(), &["b"]),
+        ] {
+            assert_eq!(search(text), expected, "{}", text.escape_ascii());
+        }
+        assert_eq!(search(long.as_bytes()).len(), 2);
+        assert_eq!(search(format!("search{many}").as_bytes()).len(), 32);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`IN_FLIGHT`] questions meanwhile.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,12 @@ use super::message::MAX_QUERY;
 use super::slots::Asker;
 
 /// Serves it until it ends or has to be ended; unanswered questions are forgotten with it.
-pub(super) async fn serve(resolver: &Resolver, from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin) {
+pub(super) async fn serve(
+    resolver: &Resolver,
+    client: IpAddr,
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+) {
     let (answers, outgoing) = mpsc::channel(IN_FLIGHT);
     let mut questions = JoinSet::new();
     let writing = write_answers(to, outgoing);
@@ -28,7 +34,7 @@ pub(super) async fn serve(resolver: &Resolver, from: impl AsyncRead + Unpin, to:
     tokio::select! {
         // The client reads no more: no use in its questions.
         _ = &mut writing => return,
-        () = read_questions(resolver, from, answers, &mut questions) => {}
+        () = read_questions(resolver, client, from, answers, &mut questions) => {}
     }
     // It asks no more, but may have shut down only its side. Ends when the last question has its answer.
     let _ = writing.await;
@@ -37,6 +43,7 @@ pub(super) async fn serve(resolver: &Resolver, from: impl AsyncRead + Unpin, to:
 /// Returns at the end of the stream, or where it stops making sense.
 async fn read_questions(
     resolver: &Resolver,
+    client: IpAddr,
     mut from: impl AsyncRead + Unpin,
     answers: mpsc::Sender<Bytes>,
     questions: &mut JoinSet<()>,
@@ -55,7 +62,7 @@ async fn read_questions(
         while questions.try_join_next().is_some() {}
         let (resolver, answers) = (resolver.clone(), answers.clone());
         questions.spawn(async move {
-            if let Some(answer) = resolver.query(Asker::Streams, message).await {
+            if let Some(answer) = resolver.query(client, Asker::Streams, message).await {
                 // The writer is gone only with the whole flow.
                 let _ = answers.send(answer).await;
             }

@@ -309,11 +309,11 @@ async fn hostile_messages_reach_no_upstream() {
     let resolver = resolver(&[server]);
     let good = question(7, "example.com");
     for length in 0..good.len() {
-        assert_eq!(resolver.at_once(&good[..length]), AtOnce::Drop);
+        assert_eq!(resolver.at_once(CLIENT, &good[..length]), AtOnce::Drop);
         let message = Bytes::copy_from_slice(&good[..length]);
         assert_eq!(resolver.query_udp(CLIENT, message).await, None);
     }
-    assert_eq!(resolver.at_once(&[0; 65_507]), AtOnce::Drop);
+    assert_eq!(resolver.at_once(CLIENT, &[0; 65_507]), AtOnce::Drop);
     assert_eq!(count(&resolver, "dns_malformed"), 2 * good.len() as u64 + 1);
     assert_eq!(*asked.lock().unwrap(), 0);
 }
@@ -428,13 +428,17 @@ async fn other_names_are_asked_for_elsewhere() {
     .into_iter()
     .enumerate()
     {
-        assert_eq!(resolver.at_once(&question_of(kind, name)), AtOnce::Later, "{name}");
+        assert_eq!(
+            resolver.at_once(CLIENT, &question_of(kind, name)),
+            AtOnce::Later,
+            "{name}"
+        );
         ask_udp(&resolver, &question_of(kind, name)).await;
         assert_eq!(*asked.lock().unwrap() as usize, number + 1, "{name}");
     }
     resolver.set_zone(empty_zone());
     assert_eq!(
-        resolver.at_once(&question(7, "web")),
+        resolver.at_once(CLIENT, &question(7, "web")),
         AtOnce::Later,
         "its container has gone"
     );
@@ -538,7 +542,10 @@ async fn an_upstream_without_tcp_is_asked_over_udp() {
 async fn client(resolver: &Resolver) -> (UnixStream, JoinHandle<()>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let resolver = resolver.clone();
-    (ours, tokio::spawn(async move { resolver.serve_stream(theirs).await }))
+    (
+        ours,
+        tokio::spawn(async move { resolver.serve_stream(CLIENT, theirs).await }),
+    )
 }
 
 async fn read(stream: &mut UnixStream) -> io::Result<Vec<u8>> {

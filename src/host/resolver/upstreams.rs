@@ -205,7 +205,8 @@ impl Version {
     }
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+/// As much of a file as a resolv.conf may have.
+pub(super) fn read(file: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(file)?.take(MAX_FILE).read_to_end(&mut text)?;
     Ok(text)

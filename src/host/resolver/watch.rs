@@ -1,16 +1,21 @@
-//! Whether a file may have changed, asked of inotify(7) without waiting.
+//! Whether a file may have changed, asked of inotify(7).
 //!
 //! resolv.conf is often a link to a file that is replaced, and in containers a file bound over another. So the folder of
 //! the path and of each link behind it is watched for that name, and the file itself besides. There is no task:
-//! whoever wants to know reads the descriptor, which costs less than a microsecond when nothing has happened.
+//! whoever wants to know reads the descriptor, which costs less than a microsecond when nothing has happened, or waits
+//! until something has.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::sys::readiness::readable;
 
 /// A watched file. When it has changed, make a new one: its links may lead elsewhere.
 #[derive(Debug)]
@@ -39,6 +44,16 @@ impl Watch {
         // It follows links and mounts.
         let _ = inotify.add_watch(file, on_file());
         Ok(Self { inotify, names })
+    }
+
+    /// Waits until something has happened, in a tokio runtime.
+    pub(super) async fn changed(&self) -> io::Result<()> {
+        loop {
+            readable(self.inotify.as_fd()).await?;
+            if self.has_changed() {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether something has happened since it was made, or last asked.

@@ -12,8 +12,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rtnetlink::packet_route::link::{
     BridgeStpState, InfoBridge, InfoData, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
 };
+use rtnetlink::packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
+use super::ingress;
 use super::uplink::Uplink;
 use crate::netns::channel::BridgeView;
 use crate::netns::namespace::{Identity, Namespace};
@@ -35,6 +37,10 @@ pub(super) struct Bridge {
     /// Ports that were made on request, each with the namespace whose processes end with the network.
     ports: BTreeMap<String, Option<Identity>>,
     made: u32,
+    /// Frames with wrong addresses at ports that have gone.
+    spoofed: u64,
+    /// The kernel looks at what comes in.
+    guarded: bool,
 }
 
 impl Bridge {
@@ -54,6 +60,8 @@ impl Bridge {
             index,
             ports: BTreeMap::new(),
             made: 0,
+            spoofed: 0,
+            guarded: true,
         };
         let uplink = bridge.make_uplink().await?;
         Ok((bridge, uplink))
@@ -79,11 +87,12 @@ impl Bridge {
     }
 
     /// Makes a TAP on the bridge, for one end of a cable; returns it and the port's name.
-    pub(super) async fn cable(&mut self) -> Result<(String, Tap), Refusal> {
+    pub(super) async fn cable(&mut self, spec: &InterfaceSpec) -> Result<(String, Tap), Refusal> {
         let port = self.next_name("tap");
         let tap = Tap::create(&port, self.spec.offload).map_err(Refusal::cable)?;
         // On failure the TAP goes with its descriptor.
-        self.add_port(&port, !self.spec.icc).await?;
+        let added = self.add_container_port(&port, spec).await;
+        added.inspect_err(|_| self.forget_guard(&port))?;
         self.ports.insert(port.clone(), None);
         Ok((port, tap))
     }
@@ -93,9 +102,40 @@ impl Bridge {
         if !self.ports.contains_key(port) {
             return Err(Refusal::NoSuchPort(port.to_owned()));
         }
+        self.spoofed += self.spoofed(Some(port));
         self.remove(port).await?;
         self.ports.remove(port);
         Ok(())
+    }
+
+    /// Lets containers reach each other, or not; all of them, or nothing has changed.
+    pub(super) async fn set_icc(&mut self, icc: bool) -> Result<(), Refusal> {
+        for port in self.ports.keys() {
+            match self.isolate(port, !icc).await {
+                Ok(()) => {}
+                // It went with its namespace.
+                Err(refusal) if refusal.errno() == Some(libc::ENODEV) => {}
+                Err(refusal) => {
+                    for port in self.ports.keys() {
+                        // Worth no more words than what has failed.
+                        let _ = self.isolate(port, !self.spec.icc).await;
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
+        self.spec.icc = icc;
+        Ok(())
+    }
+
+    /// How many frames with an address of somebody else's came in at a port, or at all so far.
+    pub(super) fn spoofed(&self, port: Option<&str>) -> u64 {
+        // A port that has just gone has nothing to tell.
+        let at = |port: &str| ingress::spoofed(port).unwrap_or_default();
+        match port {
+            Some(port) => at(port),
+            None => self.spoofed + self.ports.keys().map(|port| at(port)).sum::<u64>(),
+        }
     }
 
     /// Describes the bridge.
@@ -160,7 +200,7 @@ impl Bridge {
     }
 
     async fn connect_veth(
-        &self,
+        &mut self,
         port: &str,
         netns: BorrowedFd<'_>,
         spec: &InterfaceSpec,
@@ -177,21 +217,62 @@ impl Bridge {
             .flatten()
             .map_err(|error| Refusal::CannotJoin(error.to_string()))?;
         configure(&inside, spec).await?;
-        self.add_port(port, !self.spec.icc).await
+        self.add_container_port(port, spec).await
     }
 
-    pub(super) async fn add_port(&self, port: &str, isolated: bool) -> Result<(), Refusal> {
+    /// Makes an interface a port of the bridge.
+    pub(super) async fn add_port(&self, port: &str) -> Result<(), Refusal> {
+        let index = self.enslave(port).await?;
+        self.bring_up(index).await
+    }
+
+    /// The same for a container, which may send from its own hardware address alone.
+    ///
+    /// A locked port drops what comes from an address that the bridge does not know to be there, and this one is entered
+    /// by hand (br_handle_frame_finish; since Linux 5.16, older kernels pass the flag over, and the stack is what checks).
+    /// It forwards nothing before all of that is said.
+    async fn add_container_port(&mut self, port: &str, spec: &InterfaceSpec) -> Result<(), Refusal> {
+        let index = self.enslave(port).await?;
+        let flags = LinkBridgePort::new(index).isolated(!self.spec.icc).learning(false);
+        let flags = flags.locked(true).build();
+        ask("locking the port", self.handle.link().set_port(flags).execute()).await?;
+        let address = self.handle.neighbours().add_bridge(index, &spec.mac);
+        let address = address.state(NeighbourState::Noarp).flags(NeighbourFlags::Controller);
+        ask("telling the bridge who is at the port", address.replace().execute()).await?;
+        self.guard(port, spec);
+        self.bring_up(index).await
+    }
+
+    /// Where the kernel cannot, the stack checks what concerns it.
+    fn guard(&mut self, port: &str, spec: &InterfaceSpec) {
+        if !self.guarded {
+            return;
+        }
+        if let Err(error) = ingress::guard(port, spec) {
+            self.guarded = false;
+            tracing::warn!("the kernel does not look at what containers send each other: {error}; load nf_tables");
+        }
+    }
+
+    async fn enslave(&self, port: &str) -> Result<u32, Refusal> {
         let index = index_of(&self.handle, port).await?;
         let link = LinkUnspec::new_with_index(index)
             .mtu(self.spec.mtu.into())
             .link_group(GROUP);
-        let link = link.controller(self.index).up().build();
+        let link = link.controller(self.index).build();
         ask("adding the port to the bridge", self.handle.link().set(link).execute()).await?;
-        if isolated {
-            let port = LinkBridgePort::new(index).isolated(true).build();
-            ask("isolating the port", self.handle.link().set_port(port).execute()).await?;
-        }
-        Ok(())
+        Ok(index)
+    }
+
+    async fn bring_up(&self, index: u32) -> Result<(), Refusal> {
+        let up = LinkUnspec::new_with_index(index).up().build();
+        ask("bringing the port up", self.handle.link().set(up).execute()).await
+    }
+
+    async fn isolate(&self, port: &str, isolated: bool) -> Result<(), Refusal> {
+        let index = index_of(&self.handle, port).await?;
+        let flags = LinkBridgePort::new(index).isolated(isolated).build();
+        ask("isolating the port", self.handle.link().set_port(flags).execute()).await
     }
 
     async fn keep_or_remove(&self, port: &str, result: Result<(), Refusal>) -> Result<(), Refusal> {
@@ -209,10 +290,21 @@ impl Bridge {
     }
 
     async fn remove(&self, port: &str) -> Result<(), Refusal> {
-        match index_of(&self.handle, port).await {
+        let removed = match index_of(&self.handle, port).await {
             Ok(index) => ask("removing the port", self.handle.link().del(index).execute()).await,
             Err(refusal) if refusal.errno() == Some(libc::ENODEV) => Ok(()),
             Err(refusal) => Err(refusal),
+        };
+        self.forget_guard(port);
+        removed
+    }
+
+    /// Only now, so that nothing comes in unseen.
+    fn forget_guard(&self, port: &str) {
+        if self.guarded
+            && let Err(error) = ingress::forget(port)
+        {
+            tracing::warn!("{port}: what guarded it is left behind: {error}");
         }
     }
 

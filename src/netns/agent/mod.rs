@@ -12,6 +12,7 @@
 //! does the same. A terminal's SIGINT does not reach it: it is in a session of its own.
 
 mod bridge;
+mod ingress;
 mod uplink;
 mod userns;
 
@@ -112,8 +113,8 @@ impl Agent {
                 self.with_bridge(async |bridge| bridge.attach(&netns, &spec, owned).await)
                     .map(|ifname| (AgentAnswer::Port { ifname }, Vec::new()))
             }
-            AgentRequest::Cable => {
-                let made = self.with_bridge(async |bridge| bridge.cable().await);
+            AgentRequest::Cable { spec } => {
+                let made = self.with_bridge(async |bridge| bridge.cable(&spec).await);
                 made.map(|(ifname, tap)| (AgentAnswer::Cable { ifname }, vec![tap.fd]))
             }
             AgentRequest::Detach { port } => self
@@ -122,6 +123,12 @@ impl Agent {
             AgentRequest::Bridge => self
                 .with_bridge(async |bridge| bridge.view().await)
                 .map(|view| (AgentAnswer::Bridge(view), Vec::new())),
+            AgentRequest::Icc { icc } => self
+                .with_bridge(async |bridge| bridge.set_icc(icc).await)
+                .map(|()| (AgentAnswer::Done, Vec::new())),
+            AgentRequest::Spoofed { port } => self
+                .with_bridge(async |bridge| Ok(bridge.spoofed(port.as_deref())))
+                .map(|frames| (AgentAnswer::Spoofed { frames }, Vec::new())),
             AgentRequest::Shutdown => Ok((AgentAnswer::Done, Vec::new())),
         })
     }

@@ -64,7 +64,7 @@ impl Bridge {
     /// On failure the interface goes with its descriptor.
     async fn make_tap(&self, ifname: &str) -> Result<End, Refusal> {
         let (tap, others) = Tap::create_queues(ifname, self.spec.offload, self.spec.queues)?;
-        self.add_port(ifname, false).await?;
+        self.add_port(ifname).await?;
         let queues = std::iter::once(tap.fd).chain(others).collect();
         Ok((queues, tap.offload))
     }
@@ -72,7 +72,7 @@ impl Bridge {
     /// On failure the interface goes with its descriptor.
     async fn make_plain_tap(&self, ifname: &str) -> Result<End, Refusal> {
         let fd = plain_tap::create(ifname)?;
-        self.add_port(ifname, false).await?;
+        self.add_port(ifname).await?;
         Ok((vec![fd], OffloadBits::default()))
     }
 
@@ -112,7 +112,7 @@ impl Bridge {
         if !uso && let Err(error) = ethtool::switch_off(port, UDP_SEGMENTATION) {
             tracing::warn!("{port}: the kernel does not cut UDP superframes, and they are lost: {error}");
         }
-        self.add_port(port, false).await?;
+        self.add_port(port).await?;
         let offload = OffloadBits {
             uso,
             ..OffloadBits::ALL

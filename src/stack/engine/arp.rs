@@ -1,4 +1,5 @@
-//! ARP (RFC 826): the addresses that are ours are answered for, everything else is not our business.
+//! ARP (RFC 826): the addresses that are ours are answered for, and those at the other end of a link that the stack carries
+//! ([`relay`](super::relay)); everything else is not our business.
 //!
 //! Nothing is learned. A sender that is not what was attached, such as one that claims the gateway's address or a
 //! neighbour's, is counted as spoofed, whatever it asks.
@@ -42,6 +43,11 @@ impl Engine {
         } else {
             policy.answers_for(target_protocol_addr.into()) && source_protocol_addr != target_protocol_addr
         };
+        let for_another = || {
+            let (asker, target) = (source_protocol_addr.into(), target_protocol_addr.into());
+            self.stands_for(source_hardware_addr, asker, target)
+        };
+        let ours = ours || for_another();
         if operation != ArpOperation::Request || !ours {
             return Err(Discard::Arp);
         }

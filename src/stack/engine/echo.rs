@@ -16,7 +16,7 @@ use crate::stack::icmp::IcmpError;
 use crate::stack::icmpv6;
 use crate::stack::ledger::Kind;
 use crate::stack::timer::Deadline;
-use crate::stack::types::{Action, EchoId, Passage, Transmit};
+use crate::stack::types::{Action, EchoId, Handling, Passage, Transmit};
 
 impl Engine {
     /// Writes an echo reply into `out`; none if its mapping has expired.
@@ -56,7 +56,7 @@ impl Engine {
             sequence: message.echo_seq_no(),
             payload: message.data(),
         };
-        self.lead_echo(now, packet, echo)
+        self.lead_echo(now, offload, packet, echo)
     }
 
     /// The same of IPv6; neighbour discovery went another way.
@@ -82,13 +82,19 @@ impl Engine {
             sequence: u16::from_be_bytes([seq_high, seq_low]),
             payload,
         };
-        self.lead_echo(now, packet, echo)
+        self.lead_echo(now, offload, packet, echo)
     }
 
-    fn lead_echo<'f>(&mut self, now: Instant, packet: &Packet<'f>, echo: Echo<'f>) -> Result<Passage<'f>, Discard> {
+    fn lead_echo<'f>(
+        &mut self,
+        now: Instant,
+        offload: Offload,
+        packet: &Packet<'f>,
+        echo: Echo<'f>,
+    ) -> Result<Passage<'f>, Discard> {
         match self.config.policy.lead_echo(packet.target) {
             EchoLead::Gateway => self.answer_echo(packet, echo),
-            EchoLead::Host(target) => self.pass_echo(now, packet, echo, target),
+            EchoLead::Host(target) => self.pass_echo(now, packet, echo, target, packet.handling(offload)),
             EchoLead::Prohibited => {
                 self.report(now, IcmpError::Prohibited, packet.source, packet.bytes);
                 Err(Discard::Refused)
@@ -119,6 +125,7 @@ impl Engine {
         packet: &Packet<'f>,
         message: Echo<'f>,
         target: IpAddr,
+        handling: Handling,
     ) -> Result<Passage<'f>, Discard> {
         let echo = self
             .echo_mapping(now, packet.source, message.ident)
@@ -128,7 +135,7 @@ impl Engine {
             target,
             sequence: message.sequence,
             payload: message.payload,
-            time_to_live: packet.time_left(),
+            handling,
         })
     }
 

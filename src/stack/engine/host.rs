@@ -12,7 +12,7 @@ use crate::stack::directory::Key;
 use crate::stack::flow::{Flow, Phase, Places, Tuple};
 use crate::stack::icmp::IcmpError;
 use crate::stack::tcp::Connection;
-use crate::stack::types::{Closing, FlowId, Refusal, Unreachable};
+use crate::stack::types::{Closing, Fault, FlowId, Refusal, Unconnected, Unreachable};
 
 impl Engine {
     /// An accepted host connection becomes a flow to `container`; loopback clients and clients inside the subnet appear
@@ -77,7 +77,8 @@ impl Engine {
     }
 
     /// The host side of an outbound flow could not be had: the container is told so, `Close` follows.
-    pub fn refused(&mut self, now: Instant, flow: FlowId, why: Unreachable) {
+    pub fn refused(&mut self, now: Instant, flow: FlowId, why: impl Into<Unconnected>) {
+        let Unconnected { fault, offender } = why.into();
         let Some(Flow {
             tuple,
             mac,
@@ -87,26 +88,15 @@ impl Engine {
         else {
             return;
         };
-        match why {
-            Unreachable::Refused | Unreachable::Exhausted => {
-                if let Some(reset) = held.segment.refusal() {
-                    reset.send(&mut self.control, self.config.gateway_mac, *mac, tuple);
-                }
-            }
-            Unreachable::Network
-            | Unreachable::Host
-            | Unreachable::Protocol
-            | Unreachable::SourceRoute
-            | Unreachable::HostUnknown
-            | Unreachable::Isolated
-            | Unreachable::Prohibited => {
-                let syn = std::mem::take(&mut held.syn);
-                let container = tuple.endpoint.ip();
-                if let Some(error) = IcmpError::for_fault(why.into()) {
-                    self.report(now, error, container, &syn);
-                }
-            }
-            Unreachable::TimedOut => {}
+        let refused = matches!(fault, Fault::Unreachable(Unreachable::Refused | Unreachable::Exhausted));
+        if refused && let Some(reset) = held.segment.refusal() {
+            reset.send(&mut self.control, self.config.gateway_mac, *mac, tuple);
+        }
+        // Of silence there is nothing to tell.
+        if !refused && let Some(error) = IcmpError::for_fault(fault) {
+            let (syn, container) = (std::mem::take(&mut held.syn), tuple.endpoint.ip());
+            let reporter = offender.filter(|offender| self.is_showable(SocketAddr::new(*offender, 0)));
+            self.report_as(reporter, now, error, container, &syn);
         }
         self.close(flow, Closing::Reset);
     }

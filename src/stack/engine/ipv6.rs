@@ -1,8 +1,8 @@
 //! IPv6 frames: whom they may be from, and what becomes of them.
 //!
 //! A container sends from what was attached. It also gives itself a link-local address, formed however it likes; that is
-//! good for neighbour discovery and for pings of the gateway, and for nothing that is remembered: there are 2^64 of them,
-//! and the limits count by address.
+//! good for neighbour discovery, for DHCPv6 and for pings of the gateway, and for nothing that is remembered: there are
+//! 2^64 of them, and the limits count by address.
 
 use std::net::IpAddr;
 
@@ -42,6 +42,11 @@ impl Engine {
             }
             return self.receive_neighbour(now, frame, &packet).map(|()| Passage::Done);
         }
+        if self.is_for_servers(&packet) {
+            return self
+                .receive_dhcpv6(now, offload, frame, &packet)
+                .map(|()| Passage::Done);
+        }
         if frame.dst_addr() != self.config.gateway_mac {
             return Err(Discard::NotForUs);
         }
@@ -49,6 +54,9 @@ impl Engine {
         // A mapped address never stands on the wire (RFC 4038 section 4.2).
         if packet.target != packet.target.to_canonical() {
             return Err(Discard::Nowhere);
+        }
+        if let Some(passage) = self.relay(now, offload, frame, &packet)? {
+            return Ok(passage);
         }
         if packet.time_to_live == 1 && !self.config.policy.is_ours(packet.target) {
             self.report(now, IcmpError::TimeExceeded, packet.source, packet.bytes);

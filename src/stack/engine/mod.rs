@@ -11,12 +11,15 @@
 
 mod admission;
 mod arp;
+mod dhcp;
+mod dhcpv6;
 mod echo;
 mod failures;
 mod fragments;
 mod host;
 mod ipv6;
 mod neighbours;
+mod relay;
 mod room;
 mod routers;
 mod segments;
@@ -32,10 +35,12 @@ use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol
 
 use crate::stack::Offload;
 use crate::stack::associations::Associations;
-use crate::stack::container::Containers;
+use crate::stack::container::{Containers, TokenBucket};
 use crate::stack::control::Control;
 use crate::stack::counters::{Counters, Discard};
 use crate::stack::datagram::Link;
+use crate::stack::dhcp::AddressSource;
+use crate::stack::dhcp::leases::Leases;
 use crate::stack::directory::Directory;
 use crate::stack::flow::{Flows, TimeWait};
 use crate::stack::fragments::Fragments;
@@ -43,6 +48,7 @@ use crate::stack::frame::{MAX_FRAME, Packet, ethernet};
 use crate::stack::icmp::{IcmpError, Way, may_be_reported};
 use crate::stack::icmpv6;
 use crate::stack::ledger::{Kind, Ledger};
+use crate::stack::links::Links;
 use crate::stack::random::Random;
 use crate::stack::rings::{RingMemory, Sockets};
 use crate::stack::timer::{Deadline, Timers};
@@ -55,6 +61,7 @@ pub struct Engine {
     config: Config,
     directory: Directory,
     ledger: Ledger,
+    links: Links,
     containers: Containers,
     flows: Flows,
     time_wait: TimeWait,
@@ -67,6 +74,10 @@ pub struct Engine {
     ready: VecDeque<FlowId>,
     control: Control,
     fragments: Fragments,
+    /// Who has which address, where they are given from a range.
+    leases: Option<Leases>,
+    /// What is left of the right of those to ask for an address who have none.
+    strangers: TokenBucket,
     /// The slot of the next router advertisement.
     advertised: Option<Instant>,
     actions: VecDeque<Action>,
@@ -79,19 +90,31 @@ pub struct Engine {
     plain: Vec<u8>,
 }
 
+/// What the engines of one network have in common besides the [`Directory`].
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Who holds how much.
+    pub ledger: Ledger,
+    /// Who is linked to whom.
+    pub links: Links,
+}
+
 impl Engine {
     /// `memory` is where the rings of TCP flows lie; `seed` keys the hash tables, sequence numbers and ids.
     pub fn new(config: Config, memory: Box<dyn RingMemory>, seed: [u64; 4]) -> Self {
-        let ledger = Ledger::new(config.limits);
-        Self::shard(Directory::default(), ledger, config, memory, seed)
+        let common = Common {
+            ledger: Ledger::new(config.limits),
+            links: Links::new(seed),
+        };
+        Self::shard(Directory::default(), &common, config, memory, seed)
     }
 
-    /// One of several that serve a network together, as far as they share the `directory`. The limits are the `ledger`'s
-    /// and hold for all of them; a flow or mapping makes room only for others of the same engine. Each has a `seed` of its
-    /// own.
+    /// One of several that serve a network together, as far as they share the `directory` and what is in `common`. The
+    /// limits are the ledger's and hold for all of them; a flow or mapping makes room only for others of the same engine.
+    /// Each has a `seed` of its own.
     pub fn shard(
         directory: Directory,
-        ledger: Ledger,
+        Common { ledger, links }: &Common,
         config: Config,
         memory: Box<dyn RingMemory>,
         seed: [u64; 4],
@@ -103,13 +126,18 @@ impl Engine {
             flows: Flows::new(random.hash_key(), directory.clone()),
             time_wait: TimeWait::new(random.hash_key(), directory.clone()),
             sockets: Sockets::new(memory, config.tcp_ring),
-            mappings: Associations::new(random.hash_key(), Kind::Mapping, &ledger),
-            clients: Associations::new(random.hash_key(), Kind::Client, &ledger),
+            mappings: Associations::new(random.hash_key(), Kind::Mapping, ledger),
+            clients: Associations::new(random.hash_key(), Kind::Client, ledger),
             client_index: HashMap::with_hasher(random.hash_key()),
-            echoes: Associations::new(random.hash_key(), Kind::Echo, &ledger),
+            echoes: Associations::new(random.hash_key(), Kind::Echo, ledger),
             ready: VecDeque::new(),
             control: Control::default(),
             fragments: Fragments::default(),
+            leases: config.dhcp.as_ref().and_then(|dhcp| match dhcp.source {
+                AddressSource::Attached => None,
+                AddressSource::Range { first, last } => Some(Leases::new(first, last)),
+            }),
+            strangers: TokenBucket::default(),
             advertised: None,
             actions: VecDeque::new(),
             timers: Timers::default(),
@@ -118,7 +146,8 @@ impl Engine {
             plain: Vec::new(),
             directory,
             random,
-            ledger,
+            ledger: ledger.clone(),
+            links: links.clone(),
             config,
         }
     }
@@ -140,9 +169,26 @@ impl Engine {
         self.fragments.forget(attachment.address);
     }
 
+    /// What the owner of an attached hardware address is told that it is called, if it asks.
+    pub fn set_hostname(&mut self, mac: EthernetAddress, hostname: String) {
+        self.containers.set_hostname(mac, hostname);
+    }
+
+    /// Who asks from now on is told of these domains ([`Dhcp::search`](crate::stack::Dhcp::search)).
+    pub fn set_search(&mut self, domains: Vec<String>) {
+        if let Some(dhcp) = &mut self.config.dhcp {
+            dhcp.search = domains;
+        }
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// How often a container spoke with an address that is not its own, by its hardware address.
+    pub fn spoofed_by(&self, mac: EthernetAddress) -> u64 {
+        self.containers.spoofed_by(mac)
     }
 
     // Frames
@@ -159,6 +205,9 @@ impl Engine {
             Err(why) => {
                 self.counters.frames_in += 1;
                 self.counters.discard(why);
+                if why == Discard::Spoofed {
+                    self.containers.blame(frame);
+                }
                 Passage::Done
             }
         }
@@ -200,7 +249,7 @@ impl Engine {
             Action::Close { flow, .. } => self.flows.release(flow),
             Action::CloseMapping { mapping: MappingId(id) } => self.mappings.release(id),
             Action::CloseEcho { echo: EchoId(id) } => self.echoes.release(id),
-            Action::Connect { .. } | Action::Established { .. } => {}
+            Action::Connect { .. } | Action::Handle { .. } | Action::Established { .. } => {}
             Action::Drain { .. } | Action::Fill { .. } | Action::Finish { .. } => {}
         }
         Some(action)
@@ -235,7 +284,10 @@ impl Engine {
         offload: Offload,
         frame: &EthernetFrame<&'f [u8]>,
     ) -> Result<Passage<'f>, Discard> {
-        // RFC 1122 section 3.3.6: no unicast packet in a broadcast frame; nobody routes multicast here.
+        if frame.dst_addr().is_broadcast() {
+            return self.receive_broadcast(now, offload, frame).map(|()| Passage::Done);
+        }
+        // Nobody routes multicast here.
         if frame.dst_addr() != self.config.gateway_mac {
             return Err(Discard::NotForUs);
         }
@@ -244,6 +296,9 @@ impl Engine {
             return self.receive_fragment(now, offload, frame, &packet, place);
         }
         self.admit(packet.mac, packet.source)?;
+        if let Some(passage) = self.relay(now, offload, frame, &packet)? {
+            return Ok(passage);
+        }
         if packet.time_to_live == 1 && !self.config.policy.is_ours(packet.target) {
             self.report(now, IcmpError::TimeExceeded, packet.source, packet.bytes);
             return Err(Discard::TimeToLive);

@@ -1,5 +1,5 @@
-//! Neighbour discovery (RFC 4861): the gateway's two addresses are answered for, routers are asked for ([`routers`](
-//! super::routers)), everything else is not ours.
+//! Neighbour discovery (RFC 4861): the gateway's two addresses are answered for, those at the other end of a link that the
+//! stack carries ([`relay`](super::relay)), routers are asked for ([`routers`](super::routers)), everything else is not ours.
 //!
 //! Nothing is learned, and advertisements of containers are nobody's business. What ARP is to IPv4; so is the rule that a
 //! sender who is not what was attached is counted as spoofed, whatever it asks.
@@ -14,7 +14,7 @@ use crate::stack::counters::Discard;
 use crate::stack::ends::Ends;
 use crate::stack::frame::Packet;
 use crate::stack::icmpv6;
-use crate::stack::ndp::{ADVERTISEMENT, NEIGHBOUR_SOLICITATION, Solicitation, write_advertisement};
+use crate::stack::ndp::{ADVERTISEMENT, NEIGHBOUR_SOLICITATION, Solicitation, Standing, write_advertisement};
 use crate::stack::router::ROUTER_SOLICITATION;
 
 impl Engine {
@@ -64,12 +64,17 @@ impl Engine {
         if probe && (sender.is_some() || !packet.target.is_multicast()) {
             return Err(Discard::Malformed);
         }
+        let solicited = !probe;
         let policy = &self.config.policy;
         // Whoever probes may be about to have it, where we stand in for others.
-        let ours = policy.is_ours(target.into()) || !probe && policy.answers_for(target.into());
-        if !ours {
+        let ours = policy.is_ours(target.into()) || solicited && policy.answers_for(target.into());
+        let standing = if policy.is_gateway(target.into()) {
+            Standing::Router { solicited }
+        } else if ours || solicited && self.stands_for(packet.mac, packet.source, target.into()) {
+            Standing::Host { solicited }
+        } else {
             return Err(Discard::Neighbour);
-        }
+        };
         // Whoever probes has no address to be answered at: section 7.2.4.
         let (to, mac) = match packet.source {
             IpAddr::V6(source) if !probe => (source, packet.mac),
@@ -81,7 +86,7 @@ impl Engine {
             target: to,
         };
         let queued = icmpv6::send_on_link(&mut self.control, (gateway_mac, mac), ends, ADVERTISEMENT, |out| {
-            write_advertisement(out, target, gateway_mac, !probe);
+            write_advertisement(out, target, gateway_mac, standing);
         });
         if queued { Ok(()) } else { Err(Discard::Full) }
     }

@@ -12,6 +12,7 @@ use smoltcp::wire::EthernetAddress;
 use super::neighbours::{ALL_NODES, ALL_NODES_MAC};
 use super::{Engine, v6};
 use crate::stack::counters::Discard;
+use crate::stack::dhcp::Dhcp;
 use crate::stack::ends::Ends;
 use crate::stack::frame::Packet;
 use crate::stack::icmpv6;
@@ -60,6 +61,7 @@ impl Engine {
             mac: gateway_mac,
             mtu: self.config.mtu,
             ipv6,
+            managed: self.config.dhcp.as_ref().is_some_and(Dhcp::knows_ipv6),
             resolver: self.config.policy.resolver_beside(ipv6.gateway.into()).and_then(v6),
         };
         let ends = Ends::V6 {

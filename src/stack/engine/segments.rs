@@ -10,7 +10,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{TcpControl, TcpPacket};
 
 use super::Engine;
-use crate::policy::Lead;
+use crate::policy::{Lead, Transport};
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
 use crate::stack::device::Emitted;
@@ -23,7 +23,7 @@ use crate::stack::ipv6::{IPV6_HEADER, fix_length};
 use crate::stack::segment::{Reply, Segment};
 use crate::stack::tcp::REPLY_ROOM;
 use crate::stack::timer::Deadline;
-use crate::stack::types::{Action, Closing, FlowId, Passage, Target};
+use crate::stack::types::{Action, Closing, FlowId, Handling, Passage, Target};
 
 impl Engine {
     pub(super) fn receive_tcp(
@@ -75,9 +75,9 @@ impl Engine {
         packet: &Packet<'_>,
         view: &TcpPacket<&[u8]>,
     ) -> Result<(), Discard> {
-        let target = match self.config.policy.lead(tuple.our) {
+        let target = match self.config.policy.lead(Transport::Tcp, tuple.our) {
             Lead::Host(target) => Target::Host(target),
-            Lead::Resolver => Target::Resolver,
+            Lead::Resolver => Target::Resolver { client: packet.source },
             Lead::Refused => {
                 self.refuse_segment(&tuple, segment, packet);
                 return Err(Discard::Refused);
@@ -100,17 +100,21 @@ impl Engine {
         }
         let half_open = Some(self.half_open_place(now, container).ok_or(Discard::Full)?);
         self.time_wait.remove(&tuple);
-        let until = held.until;
+        let (until, handling) = (held.until, packet.handling(Offload::default()).of_connection());
         let places = Places { half_open, flow: None };
         let flow = self
             .flows
             .insert(now, tuple, packet.mac, Phase::Held(held), places)
             .ok_or(Discard::Full)?;
-        if let Some(Flow { armed, .. }) = self.flows.get_mut(flow) {
+        if let Some(Flow {
+            armed, handling: told, ..
+        }) = self.flows.get_mut(flow)
+        {
+            *told = handling;
             self.timers.arm(armed, Deadline::Flow(flow), until);
         }
         self.counters.flows_out += 1;
-        self.actions.push_back(Action::Connect { flow, target });
+        self.actions.push_back(Action::Connect { flow, target, handling });
         Ok(())
     }
 
@@ -204,11 +208,22 @@ impl Engine {
             Verdict::Ignore => return Err(Discard::Segment),
         };
         self.counters.turns += 1;
+        self.note_handling(id, packet.handling(Offload::default()).of_connection());
         if let Some(emitted) = emitted {
             self.queue_reply(id, &reply[..emitted.len]);
         }
         self.settle(now, id);
         Ok(())
+    }
+
+    /// A program may change its connection's class at any time (ssh does when it knows what it carries).
+    fn note_handling(&mut self, id: FlowId, handling: Handling) {
+        if let Some(Flow { handling: told, .. }) = self.flows.get_mut(id)
+            && *told != handling
+        {
+            *told = handling;
+            self.actions.push_back(Action::Handle { flow: id, handling });
+        }
     }
 
     /// smoltcp answers some segments at once, always without payload.

@@ -1,7 +1,8 @@
 //! UDP: mappings outward, published ports inward, questions to the resolver.
 //!
-//! A datagram from a container is, in this order: a question to the gateway's resolver; an answer to a client of a
-//! published port, which goes back through that port's listener; or the use of the mapping of its endpoint. The shell
+//! A datagram from a container is, in this order: an answer to a client of a published port, which goes back through
+//! that port's listener; a message to the gateway's DHCP server; a question to its resolver; or the use of the mapping of
+//! its endpoint. The shell
 //! brings datagrams of the host in with the `deliver_` functions, each of which writes one frame at once.
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +11,7 @@ use std::num::NonZeroU16;
 use smoltcp::time::Instant;
 
 use super::Engine;
-use crate::policy::{DNS_PORT, Lead};
+use crate::policy::{DNS_PORT, Lead, Transport};
 use crate::stack::counters::Discard;
 use crate::stack::datagram::{Datagram, UDP_HEADER};
 use crate::stack::directory::{Key, ShardId};
@@ -111,13 +112,16 @@ impl Engine {
                 target,
                 payload,
                 segment,
-                time_to_live: packet.time_left(),
+                handling: packet.handling(offload),
             });
+        }
+        if self.is_dhcp(container, shown) {
+            return self.receive_dhcp(now, offload, packet, payload).map(|()| Passage::Done);
         }
         if let Some(shard) = self.datagram_elsewhere(container, shown) {
             return Ok(Passage::Elsewhere { shard });
         }
-        match self.config.policy.lead(shown) {
+        match self.config.policy.lead(Transport::Udp, shown) {
             // Nobody asks the resolver by superframe; it would have to be taken apart here.
             Lead::Resolver if segment.is_some() => Err(Discard::Malformed),
             Lead::Resolver => Ok(Passage::Query {
@@ -135,7 +139,7 @@ impl Engine {
                     target,
                     payload,
                     segment,
-                    time_to_live: packet.time_left(),
+                    handling: packet.handling(offload),
                 })
             }
             Lead::Refused => Err(self.refuse_datagram(now, packet, IcmpError::Port)),

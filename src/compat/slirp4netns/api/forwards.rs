@@ -52,21 +52,17 @@ impl Forwards {
                     self.mooring.unpublish(publish).await;
                     json!({ "return": {} }).to_string()
                 }
-                None => refusal("remove_hostfwd: slirp_remove_hostfwd failed"),
+                None => refusal("remove_hostfwd: bad arguments.id"),
             },
         }
     }
 
     fn add(&self, table: &mut Table, forward: Forward) -> String {
         let Forward { protocol, host, guest } = forward;
-        let Ok(port) = HostPort::bind(protocol, SocketAddr::V4(host)) else {
+        let Ok(port) = HostPort::at(protocol, SocketAddr::V4(host)) else {
             return refusal("add_hostfwd: slirp_add_hostfwd failed");
         };
-        let destination = Destination {
-            container: SocketAddr::V4(guest),
-            otherwise: None,
-        };
-        let publish = self.mooring.publish(port, destination);
+        let publish = self.mooring.publish(port, Destination::One(guest.into()));
         table.last += 1;
         table.entries.insert(table.last, (forward, publish));
         json!({ "return": { "id": table.last } }).to_string()

@@ -1,0 +1,76 @@
+//! DHCP: what namespaces that configure themselves ask for, and what they are told.
+//!
+//! Here are the settings of a server and the formats of its messages, [`v4`] and [`v6`]; who may ask, and what is
+//! answered, is the engine's. A server of ours keeps next to no state: an address is leased to a hardware address for as
+//! long as the shell has it attached, so there is nothing to lose and nothing to expire. Only a server that gives
+//! addresses from a [range](AddressSource::Range) has to remember to whom ([`leases`]).
+//!
+//! Every message that is written has a bound, and parts are left out in order of worth where it is too small.
+
+pub(super) mod leases;
+mod search;
+pub(super) mod v4;
+pub(super) mod v6;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What whoever asks is told, besides its address. The mask is that of the subnet, and the server the gateway.
+#[derive(Debug, Clone)]
+pub struct Dhcp {
+    /// Where the default route of IPv4 leads; that of IPv6 is the business of router advertisements.
+    pub router: Option<Ipv4Addr>,
+    /// Resolvers of both families, the first asked first; three of each are told.
+    pub dns: Vec<IpAddr>,
+    /// Domains to look for names in, as resolv.conf has them. What is no domain is left out.
+    pub search: Vec<String>,
+    /// The interface's MTU in bytes, without the Ethernet header.
+    pub mtu: Option<u16>,
+    /// Seconds for which an address is leased; half of them, and seven eighths, before it is asked for again.
+    pub lease: u32,
+    /// Which address.
+    pub source: AddressSource,
+}
+
+/// Where the addresses come from that are leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressSource {
+    /// The shell has given them already: an attached hardware address gets those that it was attached with, of both
+    /// families, and nobody else gets any.
+    Attached,
+    /// Whoever asks gets an IPv4 address from here: the lowest that is free, and later the same again, by its client
+    /// identifier or else its hardware address. What is leased counts as attached, until it is released or someone else
+    /// gets it. For networks with one engine: others would not hear of it.
+    Range {
+        /// The first.
+        first: Ipv4Addr,
+        /// The last; no more than 4096 are used.
+        last: Ipv4Addr,
+    },
+}
+
+impl Dhcp {
+    /// Whether addresses of IPv6 are given, too.
+    pub(super) fn knows_ipv6(&self) -> bool {
+        self.source == AddressSource::Attached
+    }
+
+    fn dns4(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.dns.iter().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn dns6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        self.dns.iter().filter_map(|address| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(*address),
+        })
+    }
+}
+
+/// As many resolvers as anybody asks: MAXNS of resolv.h.
+const MAX_RESOLVERS: usize = 3;
+
+/// Bytes of the largest IP packet that is written, whatever the MTU: clients' buffers are seldom larger.
+const MOST: u16 = 1500;
