@@ -166,6 +166,15 @@ fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {
         contains("IPv6", &address, &format!("inet6 {HOST6}/64 scope global nodad"))?;
         contains("IPv6", &pasta.run("ip -6 route")?, "default via 2001:db8:51::2 dev up0")?;
     }
+    if host.needs_ipv6().is_ok() {
+        // Whoever stands in for a link must not claim the address that is about to be this one's.
+        until(PATIENCE, "its link-local address is its own", || {
+            let own = pasta.run("ip -6 address show dev up0 scope link")?;
+            Ok(own.contains("fe80::") && !own.contains("tentative"))
+        })?;
+        let own = pasta.run("ip -6 address show dev up0 scope link")?;
+        holds("no duplicate", !own.contains("dadfailed"))?;
+    }
     let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     let out = |line: &str| pasta.run(&host.peer(line));
     same(
