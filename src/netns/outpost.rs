@@ -8,8 +8,8 @@
 //! which it was opened), from which the caller sees what listens inside.
 //!
 //! The child ends with the channel, or with the caller; what it has inherited of the caller's descriptors it holds for as
-//! long, but for the standard streams. It is not dumpable, so the root of the namespace can't take it over;
-//! if it is killed or stopped, no more sockets come, and that is told as an error.
+//! long, but for the standard streams. It is not dumpable, so the root of the namespace can't take it over, and
+//! keeps no privilege but that of binding low ports there; if it is killed or stopped, no more sockets come, and that is told as an error.
 
 use std::fs::File;
 use std::io;
@@ -34,7 +34,7 @@ use super::line::{self, LineError, LineSpec};
 use super::netlink::{ask, connect, index_of, set_sysctl};
 use super::refusal::Refusal;
 use crate::sys::tun::{Attached, OffloadBits};
-use crate::sys::{code, descriptors, process};
+use crate::sys::{capabilities, code, descriptors, process};
 
 /// What is to be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct OutpostSpec {
     pub line: Option<LineSpec>,
     /// What leads over it, copied from elsewhere; added after everything else.
     pub routes: Vec<ViewedRoute>,
+    /// Its hardware address, where it is not configured otherwise.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// The tables of sockets of a network namespace.
@@ -217,12 +219,18 @@ fn begin(spec: &OutpostSpec, userns: Option<OwnedFd>, netns: OwnedFd) -> Reply<B
             None
         }
     };
-    nix::sys::prctl::set_no_new_privs().map_err(refused)?;
-    // After the namespaces were joined, which would forget it (prctl(2), PR_SET_PDEATHSIG).
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(refused)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Refusal::kernel("starting the runtime", &error))?;
     runtime.block_on(finish(spec))?;
+    drop(runtime);
+    // From here on there are only sockets to open and ports to bind.
+    capabilities::keep_only_low_ports().map_err(|error| Refusal::kernel("giving up privilege", &error))?;
+    // After all that would make it forgotten (prctl(2), PR_SET_PDEATHSIG).
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(refused)?;
+    let line = line.map(|line| Attached {
+        mac: spec.mac.unwrap_or(line.mac),
+        ..line
+    });
     let tables = TABLES
         .iter()
         .filter_map(|(tcp, path)| Some((*tcp, File::open(path).ok()?)));
@@ -235,12 +243,19 @@ async fn finish(spec: &OutpostSpec) -> Reply<()> {
     let lo = index_of(&handle, "lo").await?;
     let up = LinkUnspec::new_with_index(lo).up().build();
     ask("bringing lo up", handle.link().set(up).execute()).await?;
-    let Some(line) = spec.line.as_ref().filter(|line| line.set_up.is_some()) else {
+    let Some(line) = &spec.line else {
         return Ok(());
     };
+    let index = index_of(&handle, &line.ifname).await?;
+    if let Some(mac) = spec.mac {
+        let link = LinkUnspec::new_with_index(index).address(mac.to_vec()).build();
+        ask("setting the hardware address", handle.link().set(link).execute()).await?;
+    }
+    if line.set_up.is_none() {
+        return Ok(());
+    }
     // What is configured has no use for advertisements; a kernel without IPv6 has no such file.
     set_sysctl(&format!("/proc/sys/net/ipv6/conf/{}/accept_ra", line.ifname), "0");
-    let index = index_of(&handle, &line.ifname).await?;
     for route in &spec.routes {
         add(&handle, index, *route).await?;
     }

@@ -28,6 +28,8 @@ cases![
     names_are_forwarded,
     a_busy_port_fails_the_start,
     it_ends_with_its_namespace,
+    descriptors_that_run_out_are_no_end,
+    without_an_interface,
     pesto_adds_twice_and_deletes_twice,
     what_passes_is_recorded,
     refusals_in_the_originals_words,
@@ -425,6 +427,53 @@ fn it_ends_with_its_namespace(host: &Host) -> Outcome {
         program
     };
     same("SIGTERM is a good end", foreground.ends(Duration::from_secs(10))?, 0)
+}
+
+/// The original takes what it can't open for gone.
+fn descriptors_that_run_out_are_no_end(host: &Host) -> Outcome {
+    let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let ship = Ship::sail(host)?;
+    let path = host.home().join("netns");
+    symlink(format!("/proc/{}/ns/net", ship.pid()), &path)?;
+    let pid_file = host.home().join("pid");
+    let line = format!(
+        "sh -c 'ulimit -n 64 && exec {} pasta -q --config-net -t none -u none -T none -U none -P {} --netns {}'",
+        host.binary(),
+        pid_file.display(),
+        path.display()
+    );
+    host.user(&line)?.ok()?;
+    let pid = fs::read_to_string(&pid_file)?;
+    let crowd = host.user_start(
+        "crowd",
+        &ship.enter(&host.peer(&format!("crowd {OUTSIDE_TOO} 7000 100"))),
+    )?;
+    // Twice as long as a path is left unwatched.
+    crate::process::pause(Duration::from_secs(2));
+    holds("it serves on", fs::exists(format!("/proc/{}/ns/net", pid.trim()))?)?;
+    drop(crowd);
+    until(PATIENCE, "there is room again", || {
+        let line = ship.enter(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello")));
+        Ok(host.user(&line)?.stdout.trim() == "answer hello")
+    })?;
+    fs::remove_file(&path)?;
+    until(PATIENCE, "it ends with its path", || {
+        Ok(!fs::exists(format!("/proc/{}/ns/net", pid.trim()))?)
+    })
+}
+
+/// Sockets on both sides and nothing else; a low port inside needs no privilege of the user's.
+fn without_an_interface(host: &Host) -> Outcome {
+    let server = host.host_server("server", "tcp-echo 127.0.0.1 7000")?;
+    let pasta = Pasta::serve(host, "--splice-only -t 18080:80 -u none -T 81:7000 -U none")?;
+    let links = pasta.run("ip -brief link")?;
+    same("the loopback alone", links.lines().count(), 1)?;
+    let inside = pasta.inside("inside", "tcp-echo 127.0.0.1 80")?;
+    same("in", ask(host, "127.0.0.1", 18080)?.as_str(), "answer hello")?;
+    inside.says("peer 127.0.0.1 ")?;
+    let said = pasta.run(&host.peer("tcp-ask 127.0.0.1 81 hello"))?;
+    same("out", said.as_str(), "answer hello")?;
+    server.says("peer 127.0.0.1 ")
 }
 
 fn pesto_adds_twice_and_deletes_twice(host: &Host) -> Outcome {

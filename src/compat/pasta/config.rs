@@ -20,7 +20,7 @@ use crate::sys::tun::OffloadBits;
 /// What is to be made in the namespace.
 pub fn outpost(options: &Options, plan: &Plan) -> OutpostSpec {
     let set_up = options.config_net.then(|| SetUp {
-        mac: options.ns_mac.map(|mac| mac.0),
+        mac: None,
         mtu: plan.mtu.map(u32::from),
         addresses: plan.addresses(),
         routes: Vec::new(),
@@ -33,6 +33,7 @@ pub fn outpost(options: &Options, plan: &Plan) -> OutpostSpec {
     OutpostSpec {
         line: Some(line).filter(|_| !options.splice_only),
         routes: plan.routes(),
+        mac: options.ns_mac.map(|mac| mac.0),
     }
 }
 

@@ -212,9 +212,11 @@ impl Start<'_> {
             .transpose()?;
         let outpost = garrison.open()?;
         let guest = config::guest(self.plan);
+        // Without an interface there is nothing else to be led to.
+        let to_loopback = options.host_lo_to_ns_lo || options.splice_only;
         let locals = (!options.no_splice).then(|| {
             let (apart, clients) = Apart::channel();
-            let locals = Locals::serve(outpost.clone(), guest, options.host_lo_to_ns_lo, clients);
+            let locals = Locals::serve(outpost.clone(), guest, to_loopback, clients);
             (apart, locals)
         });
         let mut ports = Ports::new(Harbour {
