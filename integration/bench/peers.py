@@ -14,7 +14,9 @@ import shutil
 import signal
 import subprocess
 
-from machine import CONGESTION_CONTROL, WIDE_PORT_RANGE, Failure, children, end, foreign_namespace, wait_until
+from host import WIDE_PORT_RANGE
+from machine import CONGESTION_CONTROL
+from processes import Failure, children, end, foreign_namespace, wait_until
 
 INSIDE_PORT = 5201
 ALL = ("streams", "published", "latency", "connects", "flows", "datagrams", "footprint", "start")
