@@ -142,8 +142,9 @@ def like_podman(stage):
     target = ["--userns", f"/proc/{box.pid}/ns/user", "-t", f"{port}-{port}:80-80", "--dns-forward", "169.254.1.1", "-u", "none", "-T", "none",
               "-U", "none", "--no-map-gw", "--quiet", "--netns", f"/proc/{box.pid}/ns/net", "--map-guest-addr", "169.254.1.2"]
     run = join(stage, box, target=target)
-    return {"exit": run.exit, "client": from_host("127.0.0.1", port), "names": box.ask("name", server="169.254.1.1", name=NAME),
-            "host": box.ask("tcp", to="169.254.1.2", port=TALK)}
+    # Which of the host's addresses stands for it is another matter.
+    return {"exit": run.exit, "client": "hello" in from_host("127.0.0.1", port), "names": box.ask("name", server="169.254.1.1", name=NAME),
+            "host": "hello" in box.ask("tcp", to="169.254.1.2", port=TALK).get("said", "")}
 
 
 @scenario("pasta")
@@ -263,7 +264,7 @@ def guest_address_mapped(stage):
     stage.needs("pasta", "--map-guest-addr")
     box = stage.box()
     join(stage, box, "-4", *CLOSED, "--map-guest-addr", "169.254.1.2")
-    return {"tcp": box.ask("tcp", to="169.254.1.2", port=TALK), "udp": box.ask("udp", to="169.254.1.2", port=TALK, limit=2)}
+    return {kind: "hello" in box.ask(kind, to="169.254.1.2", port=TALK, limit=2).get("said", "") for kind in ("tcp", "udp")}
 
 
 @scenario("pasta")

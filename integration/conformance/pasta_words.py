@@ -26,7 +26,7 @@ REFUSED = [
     ("ports_backwards", ["--config-net", "-t", "90-80", "{pid}"], [r"Invalid port specifier"]),
     ("ports_unequal", ["--config-net", "-t", "80-90:80-85", "{pid}"], [r"Invalid port specifier"]),
     ("ports_of_address_malformed", ["--config-net", "-t", "1.2.3/80", "{pid}"], [r"Invalid"]),
-    ("ports_none_and_some", ["--config-net", "-t", "none", "-t", "20009", "{pid}"], []),
+    ("ports_none_and_some", ["--config-net", "-t", "none", "-t", "12001", "{pid}"], []),
     ("pid_gone", ["--config-net", "{gone}"], [r"4194303"]),
     ("netns_missing", ["--config-net", "--netns", "{home}/none"], [r"{home}|none"]),
     ("netns_no_namespace", ["--config-net", "--netns", "/etc/passwd"], []),
@@ -92,7 +92,7 @@ def version_behind_options(stage):
 @scenario("pasta")
 def command(stage):
     """a command in namespaces of its own: it is root there, its interface is up, its exit status is told"""
-    words = ["--config-net", *CLOSED, "--", "sh", "-c", "id -u; ip -oneline -4 address show up | wc -l; exit 7"]
+    words = ["--config-net", *CLOSED, "--", "sh", "-c", "id -u; ip -oneline -4 address show up | cut -d' ' -f2 | sort -u | wc -l; exit 7"]
     run = stage.tried([stage.program("pasta"), *words])
     return stage.take_for_granted(run.exit == 7, {"exit": run.exit, "stdout": run.stdout().split()})
 
@@ -211,8 +211,11 @@ def session(pid):
 def foreground(stage):
     """--foreground stays; SIGTERM ends it with 0"""
     box = stage.box()
-    run = stage.started([stage.program("pasta"), "--config-net", "-f", "-q", *CLOSED, "-I", "tap0", box.pid])
+    file = stage.path("pasta.pid")
+    run = stage.started([stage.program("pasta"), "--config-net", "-f", "-q", *CLOSED, "-I", "tap0", "-P", file, box.pid])
     address = box.ask("wait_for_address", prefix="198.51.100.1")["address"]
+    with contextlib.suppress(Failure):
+        wait_until("it has written its number", lambda: os.path.exists(file) and os.path.getsize(file))
     runs = run.runs()
     return {"address": address, "runs": runs, "exit": run.signal(signal.SIGTERM)}
 

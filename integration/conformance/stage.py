@@ -89,7 +89,12 @@ class Stage:
         return Slirp(self, target, options, tap, ready, exit, api)
 
     def clear(self):
+        """Also of what went to the background: it has the stage's mark in its environment."""
         self.stack.close()
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as environ:
+                if f"{MARK}={self.home}".encode() in environ.read().split(b"\0"):
+                    os.kill(int(pid), signal.SIGKILL)
 
 
 class Run:
@@ -98,7 +103,8 @@ class Run:
     def __init__(self, stage, words, number, pass_fds=(), **options):
         self.files = [stage.path(f"{kind}{number}") for kind in ("stdout", "stderr")]
         with open(self.files[0], "w") as stdout, open(self.files[1], "w") as stderr:
-            options = {"stdout": stdout, "stderr": stderr, "pass_fds": pass_fds, **options}
+            environment = {**stage.host.environment, MARK: stage.home}
+            options = {"stdout": stdout, "stderr": stderr, "pass_fds": pass_fds, "env": environment, **options}
             self.process = stage.host.start(words, **options)
         self.pid = self.process.pid
 
@@ -249,3 +255,4 @@ def stop(pid, number=signal.SIGTERM):
 
 
 ADDRESSES = [HOST, SECOND, HOST6, SECOND6, "127.0.0.1", "::1"]
+MARK = "GANGPLANK_STAGE"

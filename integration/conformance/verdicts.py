@@ -32,19 +32,23 @@ class Expectations:
         declared = self.declared.get(name)
         if not differing:
             return "equal", "though declared otherwise" if declared else ""
-        if declared and all(is_as_declared(declared["ours"], place, it) for place, (_, it) in differing.items()):
+        if declared and is_as_declared(declared["ours"], differing, dict(places(ours))):
             return declared["verdict"], declared["reason"]
         return "DIFFERENT", ""
 
 
-def is_as_declared(ours, place, value):
-    """`*` is any value, and a text between slashes is a pattern for the whole."""
-    if place not in ours:
-        return False
-    wanted = ours[place]
+def is_as_declared(declared, differing, ours):
+    """Whether whatever of ours differs is declared, and what is declared and differs is as it says. What the original alone
+    has needs no word."""
+    undeclared = [place for place, (_, value) in differing.items() if value is not None and place not in declared]
+    return not undeclared and all(place not in differing or is_like(wanted, ours.get(place)) for place, wanted in declared.items())
+
+
+def is_like(wanted, value):
+    """A text between slashes is a pattern for the whole."""
     if wanted.startswith("/") and wanted.endswith("/"):
         return bool(re.fullmatch(wanted[1:-1], value or ""))
-    return wanted in ("*", value)
+    return wanted == value
 
 
 def differences(original, ours):
