@@ -2,9 +2,12 @@
 import contextlib
 import json
 import os
+import signal
 import socket
+import time
 
 from clients import from_host
+from processes import Failure
 from scenarios import add, scenario
 from stage import connect
 
@@ -238,6 +241,8 @@ def api_remove_under_connection(stage):
     forward(slirp, port)
     with socket.create_connection(("127.0.0.1", port), 3) as sock:
         sock.settimeout(3)
+        # There is no telling from here when it has reached the container.
+        time.sleep(0.3)
         slirp.order("remove_hostfwd", id=1)
         try:
             sock.sendall(b"still\n")
@@ -319,15 +324,24 @@ def api_client_that_leaves(stage):
 
 @scenario("slirp4netns")
 def api_path_taken(stage):
-    """API: a file that stands where the socket is to be is replaced"""
-    box = stage.box()
+    """API: the socket of one that was killed is replaced"""
+    stage.slirp(stage.box(), "-c", api=True).signal(signal.SIGKILL)
+    slirp = stage.slirp(stage.box(), "-c", api=True)
+    return stage.take_for_granted((seen := kind(slirp.order("list_hostfwd"))) == "a list", {"reply": seen})
+
+
+@scenario("slirp4netns")
+def api_path_of_a_file(stage):
+    """API: somebody's file stands where the socket is to be"""
     path = stage.path("api.sock")
     with open(path, "w") as file:
         file.write("old")
-    os.chmod(path, 0o666)
     os.chown(path, os.stat(stage.home).st_uid, -1)
-    slirp = stage.slirp(box, "-c", api=True)
-    return {"reply": kind(slirp.order("list_hostfwd"))}
+    try:
+        stage.slirp(stage.box(), "-c", api=True)
+    except Failure:
+        return {"starts": False, "file is left": os.path.isfile(path)}
+    return {"starts": True, "file is left": os.path.isfile(path)}
 
 
 @scenario("slirp4netns")
