@@ -732,7 +732,7 @@ def listing(stage):
     port = stage.port()
     pesto(stage, "--add", "-t", f"{port}:80", path)
     run = stage.tried([stage.program("pesto"), path])
-    return {"exit": run.exit, "lines": bool(re.search(rf"TCP \[\*\]:{port}\s+=>\s+80", run.stdout())), "table": "HOST" in run.stdout()}
+    return {"exit": run.exit, "lines": bool(re.search(rf"TCP \[\S+\]:{port}\s+=>\s+80", run.stdout())), "table": "HOST" in run.stdout()}
 
 
 @scenario("pesto")
