@@ -4,12 +4,14 @@ As root the host is private: network, mount and process namespaces of the script
 default route that leads nowhere and a /dev/net/tun for everybody. For an ordinary user it is the machine as it is.
 Knows nothing of what is tried there.
 """
+import contextlib
 import os
 import resource
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 
 from processes import Failure, do, read, write
 
@@ -21,6 +23,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PORTS = range(20000, 30000)
 WIDE_PORT_RANGE = "1024 65535"
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Read at once: later there may be another root.
+TEXTS = {file: read(os.path.join(HERE, file)) for file in ("agent.py", "servers.py")}
 # The personalities of gangplank, by the name that it is called with.
 PERSONALITIES = ("slirp4netns", "pasta", "pesto")
 # Set in the environment of the command that runs again inside the private host.
@@ -79,8 +83,9 @@ class Host:
 
     def share(self, *files):
         """Copies of files beside this one, as the source folder may be closed to the user; where the first stands."""
-        copies = [shutil.copy(os.path.join(HERE, file), self.folder) for file in files]
-        return copies[0]
+        for file in files:
+            write(os.path.join(self.folder, file), TEXTS[file])
+        return os.path.join(self.folder, files[0])
 
     def adopt(self, program, name):
         """A copy of a program that the user can run."""
@@ -152,8 +157,8 @@ def lay_etc(ground):
     do("cp", "--archive", "/etc", etc)
     for file, line in (("passwd", f"{USER}:x:{UID}:{UID}::/:/bin/sh"), ("group", f"{USER}:x:{UID}:")):
         write(os.path.join(etc, file), f"{read(os.path.join(etc, file))}{line}\n")
-    for file in ("subuid", "subgid"):
-        write(os.path.join(etc, file), f"{USER}:200000:65536\n")
+    for file, text in (("subuid", f"{USER}:200000:65536\n"), ("subgid", f"{USER}:200000:65536\n"), ("hosts", "127.0.0.1\tlocalhost\n")):
+        write(os.path.join(etc, file), text)
     do("mount", "--bind", etc, "/etc")
 
 
@@ -170,7 +175,20 @@ def use_resolver(address):
     write("/etc/resolv.conf", f"nameserver {address}\n")
 
 
-def clear_ground(folder):
-    """The mounts go with the namespace; this one is in the way of the folder's removal."""
-    for place in ("/run", "/etc", os.path.join(folder, "ground")):
-        subprocess.run(["umount", "--lazy", place], check=False)
+@contextlib.contextmanager
+def scratch(name):
+    """A folder for one run. Its removal never goes through a mount: what is below one may be the machine's."""
+    folder = tempfile.mkdtemp(prefix=f"gangplank-{name}-", dir="/tmp")
+    try:
+        yield folder
+    finally:
+        for place in reversed(mounts_below(folder)):
+            subprocess.run(["umount", "--lazy", place], capture_output=True)
+        if not mounts_below(folder):
+            subprocess.run(["rm", "--recursive", "--force", "--one-file-system", "--", folder], capture_output=True)
+
+
+def mounts_below(folder):
+    """Where something is mounted there, in the order of mounting: field 5 of proc(5)'s mountinfo."""
+    places = [line.split()[4] for line in read("/proc/self/mountinfo").splitlines()]
+    return [place for place in places if place.startswith(folder + "/")]

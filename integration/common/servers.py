@@ -19,8 +19,8 @@ import time
 
 MIB = 1 << 20
 NAME, NAME_ADDRESS, NAME_ADDRESS6 = "peer.test", "192.0.2.7", "2001:db8::7"
-# The host itself.
-SERVER_NAME, SERVER_ADDRESS = "server.test", "198.51.100.1"
+# A server, where there is one.
+SERVER_NAME, SERVER_ADDRESS = "server.test", "192.0.2.80"
 # More than a datagram of DNS without extensions may hold: it comes cut short, and whole over TCP.
 LONG_NAME = "long.test"
 A, TXT, AAAA = 1, 16, 28

@@ -6,7 +6,7 @@ import os
 
 from box import Box
 from clients import from_host
-from ground import TALK, Skipped, expect
+from ground import SERVER, TALK, Skipped, expect
 from host import HOST
 from podman import Podman, fetch
 from processes import read, write
@@ -144,7 +144,7 @@ def bundle_attached(them):
     write(os.path.join(folder, "resolv.conf"), f"nameserver {gateway}\n")
     expect(fetch(HOST, number) == "served from inside", "a published port")
     said = read(output).split("\n")
-    return expect(said[:2] == [f"{HOST} to {HOST}: hello", f"{HOST} to {HOST}"], said)
+    return expect(said[:2] == [f"{HOST} to {HOST}: hello", f"{SERVER} to {SERVER}"], said)
 
 
 def make_bundle(them, folder, script):

@@ -12,7 +12,7 @@ import servers
 from host import HOST, HOST6, Host
 from processes import Failure, do, named, read, wait_until, write
 
-SECOND = "198.51.100.9"
+SECOND, SERVER = "198.51.100.9", servers.SERVER_ADDRESS
 TALK, SECRET = 20002, 20000  # at every address; only on the loopback
 RESOLVER = HOST
 CLONE_NEWCGROUP = 0x02000000
@@ -48,12 +48,14 @@ class Ground:
         host.lay_ground(self.folder)
         host.add_second_family()
         do("ip", "address", "add", f"{SECOND}/32", "dev", "host0")
+        # Of no interface whose addresses a container may be given.
+        do("ip", "address", "add", f"{SERVER}/32", "dev", "lo")
         write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
         host.use_resolver(RESOLVER)
         self.lay_runtime_folder()
         self.lay_cgroup()
         servers.serve_names(RESOLVER)
-        for address in (HOST, SECOND, HOST6, "127.0.0.1", "::1"):
+        for address in (HOST, SECOND, SERVER, HOST6, "127.0.0.1", "::1"):
             servers.serve_talk(address, TALK)
         servers.serve_talk("127.0.0.1", SECRET)
         self.gangplank = self.host.adopt(self.settings.gangplank, "gangplank") if os.path.exists(self.settings.gangplank) else None
@@ -79,7 +81,6 @@ class Ground:
                 break
             with contextlib.suppress(Failure):
                 wait_until("its processes are gone", lambda: not read(f"{self.cgroup}/cgroup.procs").split(), 0.2)
-        host.clear_ground(self.folder)
 
     def lay_runtime_folder(self):
         """Where a login puts it: paths of sockets must be short."""

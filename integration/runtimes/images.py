@@ -1,14 +1,13 @@
 """Images made over the network: `podman build` and buildah."""
 import os
 
-from ground import TALK, expect
-from host import HOST
+from ground import SERVER, TALK, expect
 from podman import IMAGE, Podman
 from processes import write
 
 NAME, NEEDS = "images", ["podman", "crun", "conmon", "slirp4netns", "busybox"]
 FETCHING = f"""FROM {IMAGE}
-RUN wget -q -O /www/fetched http://{HOST}:{TALK}/ && wget -q -O /www/by-name http://server.test:{TALK}/
+RUN wget -q -O /www/fetched http://{SERVER}:{TALK}/ && wget -q -O /www/by-name http://server.test:{TALK}/
 CMD cat /www/fetched
 """
 
@@ -22,7 +21,7 @@ def build(podman):
     folder = context(podman, "build", FETCHING)
     podman("build", "--quiet", "--tag", "localhost/fetched", folder)
     said = podman("run", "--rm", "--network", "none", "localhost/fetched").strip()
-    return expect(said == f"{HOST} to {HOST}", said)
+    return expect(said == f"{SERVER} to {SERVER}", said)
 
 
 def build_leaves_nothing(podman):
@@ -33,7 +32,7 @@ def build_leaves_nothing(podman):
 
 def build_that_fails(podman):
     """a RUN that fetches from a port that nobody listens on fails at once, and leaves nothing"""
-    folder = context(podman, "build-fails", f"FROM {IMAGE}\nRUN wget -q -O /www/fetched http://{HOST}:20003/\n")
+    folder = context(podman, "build-fails", f"FROM {IMAGE}\nRUN wget -q -O /www/fetched http://{SERVER}:20003/\n")
     done = podman.tried("build", "--no-cache", folder)
     expect(done.returncode != 0 and "refused" in done.stdout + done.stderr, done.stderr)
     return podman.ground.expect_nothing_left()
@@ -45,7 +44,7 @@ def buildah_run(podman):
     container = buildah(podman, "from", IMAGE)
     said = buildah(podman, "run", container, "--", "wget", "-q", "-O", "-", f"http://server.test:{TALK}/")
     buildah(podman, "rm", container)
-    expect(said == f"{HOST} to {HOST}", said)
+    expect(said == f"{SERVER} to {SERVER}", said)
     return podman.ground.expect_nothing_left()
 
 

@@ -1,11 +1,10 @@
-"""podman with a bridge network of the user's: many containers behind one slirp4netns or pasta (rootless-netns)."""
+"""podman with a bridge network of the user's: many containers behind one slirp4netns (rootless-netns)."""
 import socket
 
 from clients import from_host
-from ground import TALK, Skipped, expect
+from ground import SERVER, TALK, expect
 from host import HOST
-from podman import IMAGE, Podman, fetch
-from processes import wait_until
+from podman import Podman, fetch
 from slirp import SAY
 
 NAME, NEEDS = "podman-bridge", ["podman", "crun", "conmon", "slirp4netns", "busybox", "iptables"]
@@ -33,7 +32,7 @@ def tcp_out(podman):
 def names(podman):
     """names of the host's resolver"""
     said = podman.inside(podman.network, f"cat /etc/resolv.conf; wget -q -O - http://server.test:{TALK}/")
-    return expect(said.endswith(f"{HOST} to {HOST}"), said.splitlines()[-1])
+    return expect(said.endswith(f"{SERVER} to {SERVER}"), said.splitlines()[-1])
 
 
 def containers_meet(podman):
@@ -115,26 +114,4 @@ def nothing_left(podman):
     return podman.ground.expect_nothing_left()
 
 
-def pasta_out_and_in(podman):
-    """--network pasta: out, names, and a published port"""
-    podman.ground.need_release("podman", (4, 4))
-    podman.ground.need("pasta")
-    number = podman.host.next_port()
-    name = podman.serving("pasta", "--publish", f"{number}:80")
-    said = podman("exec", name, "sh", "-c", "ip -4 -o addr; cat /etc/resolv.conf").split()
-    expect(fetch(HOST, number) == "served from inside", said)
-    podman("rm", "--force", "--time", "0", name)
-    return podman.ground.expect_nothing_left()
-
-
-def pasta_like_slirp(podman):
-    """--network pasta: with the options that make it look like slirp4netns"""
-    podman.ground.need_release("podman", (4, 4))
-    podman.ground.need("pasta")
-    options = "pasta:--ipv4-only,-a,10.0.2.0,-n,24,-g,10.0.2.2,--dns-forward,10.0.2.3,-m,1500,--no-ndp,--no-dhcpv6,--no-dhcp"
-    said = podman.inside(options, "ip -4 -o addr; ip route; " + SAY.format(HOST, TALK))
-    return expect("default via 10.0.2.2" in said and said.endswith("hello"), " ".join(said.split()))
-
-
-CHECKS = [tcp_out, names, containers_meet, datagrams_out, ports, ports_of_udp, one_helper_for_all, connect_and_disconnect, restart, nothing_left,
-          pasta_out_and_in, pasta_like_slirp]
+CHECKS = [tcp_out, names, containers_meet, datagrams_out, ports, ports_of_udp, one_helper_for_all, connect_and_disconnect, restart, nothing_left]

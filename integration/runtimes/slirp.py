@@ -2,7 +2,7 @@
 import socket
 
 from clients import from_host
-from ground import SECOND, SECRET, TALK, expect, noise_digest, zeros_digest
+from ground import SECOND, SECRET, SERVER, TALK, expect, noise_digest, zeros_digest
 from host import HOST, HOST6
 from podman import IMAGE, Podman, fetch
 
@@ -40,7 +40,7 @@ def much_out_and_in(podman):
 def names(podman):
     """names go to the resolver at +3, which asks the host's"""
     said = podman.inside("slirp4netns", f"cat /etc/resolv.conf; wget -q -O - http://server.test:{TALK}/")
-    return expect("nameserver 10.0.2.3" in said and said.endswith(f"{HOST} to {HOST}"), said.splitlines()[-1])
+    return expect("nameserver 10.0.2.3" in said and said.endswith(f"{SERVER} to {SERVER}"), said.splitlines()[-1])
 
 
 def datagrams_out(podman):
