@@ -731,7 +731,7 @@ fn interface(host: u8) -> InterfaceSpec {
         mac: [2, 0x42, 172, 31, 0, host],
         addresses: vec![format!("172.31.0.{host}/16").parse().unwrap()],
         gateways: vec!["172.31.0.1".parse().unwrap()],
-        asks_for_ipv6: false,
+        asks: false,
         mtu: 1500,
     }
 }

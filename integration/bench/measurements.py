@@ -11,8 +11,8 @@ import json
 import subprocess
 import time
 
-from machine import Failure, processor_seconds, resident, running
 from peers import ALL, INSIDE_PORT
+from processes import Failure, processor_seconds, resident, running
 
 
 def check_outgoing(machine, peer, inside, outside, *how):

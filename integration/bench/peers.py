@@ -1,4 +1,4 @@
-"""Who is measured: gangplank on each of its uplinks, and its neighbours.
+"""Who is measured: gangplank on each of its uplinks and in the place of its neighbours, and these.
 
 A peer brings up one namespace that reaches the host (`up`), says how a command gets into it (`inside`), where the host
 reaches its port INSIDE_PORT (`published`), and which processes carry its packets (`helpers`). It measures nothing.
@@ -14,7 +14,9 @@ import shutil
 import signal
 import subprocess
 
-from machine import CONGESTION_CONTROL, WIDE_PORT_RANGE, Failure, children, end, foreign_namespace, wait_until
+from host import WIDE_PORT_RANGE
+from machine import CONGESTION_CONTROL
+from processes import Failure, children, end, foreign_namespace, wait_until
 
 INSIDE_PORT = 5201
 ALL = ("streams", "published", "latency", "connects", "flows", "datagrams", "footprint", "start")
@@ -169,18 +171,21 @@ class Slirp4netns(InBox):
 
     needs = ["slirp4netns"]
 
+    def program(self, machine):
+        return "slirp4netns"
+
     def version(self, machine):
-        return machine.run(["slirp4netns", "--version"]).splitlines()[0]
+        return machine.run([self.program(machine), "--version"]).splitlines()[0]
 
     def start(self, machine):
         self.api = os.path.join(machine.home, f"slirp{next(number)}.sock")
         ready, write = os.pipe()
-        words = ["slirp4netns", "-c", f"--mtu={self.mtu}", f"--ready-fd={write}", f"--api-socket={self.api}", self.box.pid, "tap0"]
+        words = [self.program(machine), "-c", f"--mtu={self.mtu}", f"--ready-fd={write}", f"--api-socket={self.api}", self.box.pid, "tap0"]
         self.helper = machine.start(words, pass_fds=[write], stdout=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(ready, "rb") as pipe:
             if pipe.read(1) != b"1":
-                raise Failure("slirp4netns ended before it was ready")
+                raise Failure(f"{self.name} ended before it was ready")
 
     def up(self, machine):
         super().up(machine)
@@ -196,8 +201,11 @@ class Pasta(InBox):
 
     needs = ["pasta"]
 
+    def program(self, machine):
+        return "pasta"
+
     def version(self, machine):
-        said = machine.run(["pasta", "--version"]).splitlines()[0]
+        said = machine.run([self.program(machine), "--version"]).splitlines()[0]
         if "unknown" not in said:
             return said
         # Debian 12's does not know its own; its package does.
@@ -209,7 +217,7 @@ class Pasta(InBox):
         name = os.path.join(machine.home, f"pasta{next(number)}.pid")
         self.address, self.port = machine.server, machine.next_port()
         # It goes to the background when it is ready.
-        machine.run(["pasta", "--config-net", "--quiet", "--ipv4-only", "--mtu", self.mtu, "--address", "10.0.3.15",
+        machine.run([self.program(machine), "--config-net", "--quiet", "--ipv4-only", "--mtu", self.mtu, "--address", "10.0.3.15",
                      "--netmask", "255.255.255.0", "--gateway", "10.0.3.2", "--udp-ports", "none", "--tcp-ns", "none",
                      "--udp-ns", "none", "--tcp-ports", f"{self.address}/{self.port}:{INSIDE_PORT}", "--pid", name, self.box.pid])
         with open(name) as file:
@@ -222,6 +230,30 @@ class Pasta(InBox):
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
         super().down(machine)
+
+
+class AsSlirp4netns(Slirp4netns):
+    """gangplank, called as slirp4netns."""
+
+    needs = []
+
+    def program(self, machine):
+        return os.path.join(machine.personalities, "slirp4netns")
+
+    def version(self, machine):
+        return machine.run([machine.gangplank, "--version"]).strip()
+
+
+class AsPasta(Pasta):
+    """gangplank, called as pasta."""
+
+    needs = []
+
+    def program(self, machine):
+        return os.path.join(machine.personalities, "pasta")
+
+    def version(self, machine):
+        return machine.run([machine.gangplank, "--version"]).strip()
 
 
 class RootlessKit(InBox):
@@ -264,6 +296,8 @@ def peers(machine):
     found = [KernelBridge("kernel bridge", 1500, KERNEL), KernelBridge("kernel bridge", 65520, STREAMS)] if machine.private else []
     found += [Slirp4netns("slirp4netns", 1500), Slirp4netns("slirp4netns", 65520, STREAMS),
               Pasta("pasta", 65520), Pasta("pasta", 1500, STREAMS), RootlessKit(1500)]
+    found += [AsSlirp4netns("gangplank as slirp4netns", 1500), AsSlirp4netns("gangplank as slirp4netns", 65520, STREAMS),
+              AsPasta("gangplank as pasta", 65520)]
     for uplink in uplinks(machine):
         found += [Gangplank(1500, uplink), Gangplank(65520, uplink, STREAMS)]
     return found

@@ -73,6 +73,20 @@ GOALS = [
     ("start to ready, ms", "ready", None, 40, False),
     ("`run -- true` on a running network, ms", "run_true", None, 25, False),
 ]
+# The same for gangplank in a neighbour's place, against that neighbour at the same MTU: our title, and the rest as above.
+AS_SLIRP, AS_SLIRP_WIDE, AS_PASTA = "gangplank as slirp4netns, 1500", "gangplank as slirp4netns, 65520", "gangplank as pasta, 65520"
+PLACE_GOALS = [
+    (AS_SLIRP, "out", "out1", SLIRP, 12, True),
+    (AS_SLIRP, "in", "in1", SLIRP, 7, True),
+    (AS_SLIRP_WIDE, "out", "out1", SLIRP_WIDE, 3.5, True),
+    (AS_SLIRP_WIDE, "in", "in1", SLIRP_WIDE, 2, True),
+    (AS_PASTA, "in", "in1", PASTA, 1.2, True),
+    (AS_PASTA, "out, 4 streams", "out4", PASTA, 1.8, True),
+    (AS_SLIRP, "start to ready", "ready", SLIRP, 1.5, False),
+    (AS_PASTA, "start to ready", "ready", PASTA, 1.5, False),
+    (AS_SLIRP, "idle memory, MB", "rss_idle", None, 8, False),
+    (AS_PASTA, "idle memory, MB", "rss_idle", None, 8, False),
+]
 # The same for the other uplinks, against the first.
 UPLINK_GOALS = [("gangplank packet, 1500", key, 0.8) for key in ("out1", "in1", "out4", "in4")]
 # Beyond this ratio of the highest round to the lowest, a median says little.
@@ -144,6 +158,9 @@ class Report:
         for what, key, against, bar, above in GOALS:
             bases = [(OURS, against)] if isinstance(against, str) else [(title, key) for title in against or []]
             lines.append(self.goal(what, OURS, key, bases, bar, above))
+        for title, words, key, against, bar, above in PLACE_GOALS:
+            what = f"{title.partition(',')[0]}, {words}" + (f", against {against}" if against else "")
+            lines.append(self.goal(what, title, key, [(against, key)] if against else [], bar, above))
         for title, key, bar in UPLINK_GOALS:
             what = f"{title.partition(',')[0]}, {FIGURES[key][0]}, against tap"
             lines.append(self.goal(what, title, key, [(OURS, key)], bar, True))

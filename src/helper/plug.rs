@@ -25,18 +25,16 @@ use crate::uplink::cable::{Cable, End};
 impl Supervisor {
     /// The interface of a container with this lease.
     pub(super) fn interface(&self, container: &Container, lease: &Lease) -> InterfaceSpec {
-        let asks = container.wish.dhcp;
-        let addresses = lease.addresses().into_iter().filter(|_| !asks);
-        let gateways = [
-            Some(self.subnets.gateway.address.into()),
-            self.subnets.v6.map(|_| ROUTER.into()),
-        ];
+        let addresses = lease.addresses().into_iter();
+        let router = self.subnets.v6.map(|_| ROUTER.into());
         InterfaceSpec {
             ifname: container.wish.ifname.clone().unwrap_or_else(|| "eth0".to_owned()),
             mac: lease.mac.0,
             addresses: addresses.filter_map(|address| self.subnets.prefixed(address)).collect(),
-            gateways: gateways.into_iter().flatten().filter(|_| !asks).collect(),
-            asks_for_ipv6: asks && self.subnets.v6.is_some(),
+            gateways: std::iter::once(self.subnets.gateway.address.into())
+                .chain(router)
+                .collect(),
+            asks: container.wish.dhcp,
             mtu: self.options.mtu,
         }
     }

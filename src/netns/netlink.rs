@@ -93,7 +93,7 @@ pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(
         handle.link().set(identity).execute(),
     )
     .await?;
-    for address in &spec.addresses {
+    for address in spec.addresses.iter().filter(|_| !spec.asks) {
         let mut request = handle.address().add(index, address.ip(), address.prefix());
         if address.is_ipv6() {
             // The pool gives no address twice, and a second of waiting for a neighbour to object would be felt.
@@ -112,22 +112,19 @@ pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(
         handle.link().set(LinkUnspec::new_with_index(lo).up().build()).execute(),
     )
     .await?;
-    for gateway in &spec.gateways {
+    for gateway in spec.gateways.iter().filter(|_| !spec.asks) {
         add_default_route(handle, index, *gateway).await?;
     }
     Ok(())
 }
 
-/// How an interface of the namespace that we are in takes part in IPv6: with an address of ours by that alone, without
-/// one not at all, unless it is to ask for one as the namespace's own settings have it.
+/// How an interface of the namespace that we are in takes part in IPv6: without an address of ours not at all, with one
+/// by that alone, or as the namespace's own settings have it where it is to ask for that.
 pub(super) fn set_ipv6_of(spec: &InterfaceSpec) {
-    let settings: &[_] = if spec.addresses.iter().any(IpNetwork::is_ipv6) {
-        &STATIC
-    } else if spec.asks_for_ipv6 {
-        &[ON]
-    } else {
+    if !spec.addresses.iter().any(IpNetwork::is_ipv6) {
         return switch_off_ipv6_of(&spec.ifname);
-    };
+    }
+    let settings: &[_] = if spec.asks { &[ON] } else { &STATIC };
     for (setting, value) in settings {
         set_sysctl(&format!("/proc/sys/net/ipv6/conf/{}/{setting}", spec.ifname), value);
     }

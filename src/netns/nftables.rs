@@ -1,8 +1,8 @@
 //! As much of nf_tables' netlink as a chain at one interface's ingress needs, without the `nft` binary.
 //!
-//! A change is one batch, which the kernel makes as a whole or not at all. Each uses a socket of its own, for what the
-//! kernel has to say of a batch that failed is of no use to the next. A rule is a list of expressions: loads into a
-//! register, comparisons that end the rule where they fail, and a verdict.
+//! A change is one batch, which the kernel makes as a whole or not at all. What it still has to say of a batch that failed
+//! bears that one's number, and is passed over by the next. A rule is a list of expressions: loads into a register,
+//! comparisons that end the rule where they fail, and a verdict.
 //!
 //! Sources: linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h.
 
@@ -56,63 +56,122 @@ pub(super) struct Rule {
     pub(super) verdict: Verdict,
 }
 
-/// Makes a table with these chains, of which the first sees what arrives at an interface, and their rules.
-pub(super) fn create(table: &str, interface: &str, chains: &[&str], rules: &[Rule]) -> io::Result<()> {
-    let mut batch = Batch::default();
-    batch.add(NEW_TABLE, CREATE, |out| string(out, TABLE_NAME, table));
-    for (number, chain) in chains.iter().enumerate() {
-        batch.add(NEW_CHAIN, CREATE, |out| {
-            string(out, CHAIN_TABLE, table);
-            string(out, CHAIN_NAME, chain);
-            if number == 0 {
-                nest(out, CHAIN_HOOK, |out| {
-                    word(out, HOOK_NUMBER, INGRESS);
-                    word(out, HOOK_PRIORITY, 0);
-                    string(out, HOOK_DEVICE, interface);
-                });
-                string(out, CHAIN_TYPE, "filter");
-            }
-        });
+/// The way to the tables of the network namespace in which it was made.
+///
+/// It stays open: the kernel waits some ten milliseconds when a socket is closed after something was removed
+/// (nft_rcv_nl_event).
+#[derive(Debug)]
+pub(super) struct Tables {
+    socket: OwnedFd,
+    /// The number of the last batch or question.
+    sequence: u32,
+}
+
+impl Tables {
+    /// Opens it.
+    pub(super) fn open() -> io::Result<Self> {
+        let kind = (SockType::Raw, SockProtocol::NetlinkNetFilter);
+        let socket = socket(AddressFamily::Netlink, kind.0, SockFlag::SOCK_CLOEXEC, kind.1)?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
+        Ok(Self { socket, sequence: 0 })
     }
-    for rule in rules {
-        batch.add(NEW_RULE, CREATE | APPEND, |out| {
+
+    /// Makes a table with these chains, of which the first sees what arrives at an interface, and their rules.
+    pub(super) fn create(&mut self, table: &str, interface: &str, chains: &[&str], rules: &[Rule]) -> io::Result<()> {
+        let mut batch = self.batch();
+        batch.add(NEW_TABLE, CREATE, |out| string(out, TABLE_NAME, table));
+        for (number, chain) in chains.iter().enumerate() {
+            batch.add(NEW_CHAIN, CREATE, |out| {
+                string(out, CHAIN_TABLE, table);
+                string(out, CHAIN_NAME, chain);
+                if number == 0 {
+                    nest(out, CHAIN_HOOK, |out| {
+                        word(out, HOOK_NUMBER, INGRESS);
+                        word(out, HOOK_PRIORITY, 0);
+                        string(out, HOOK_DEVICE, interface);
+                    });
+                    string(out, CHAIN_TYPE, "filter");
+                }
+            });
+        }
+        for rule in rules {
+            batch.add(NEW_RULE, CREATE | APPEND, |out| {
+                string(out, RULE_TABLE, table);
+                string(out, RULE_CHAIN, rule.chain);
+                nest(out, RULE_EXPRESSIONS, |out| rule.write(out));
+            });
+        }
+        self.commit(batch)
+    }
+
+    /// Removes a table with all that is in it; one that is not there is no error.
+    pub(super) fn remove(&mut self, table: &str) -> io::Result<()> {
+        let mut batch = self.batch();
+        batch.add(DELETE_TABLE, 0, |out| string(out, TABLE_NAME, table));
+        match self.commit(batch) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// How many packets the rules of a chain have dropped.
+    pub(super) fn dropped(&mut self, table: &str, chain: &str) -> io::Result<u64> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let head = Head {
+            kind: TABLES | GET_RULE,
+            flags: REQUEST | DUMP,
+            sequence: self.sequence,
+            family: NETDEV,
+            resource: 0,
+        };
+        let mut question = Vec::new();
+        head.write(&mut question, |out| {
             string(out, RULE_TABLE, table);
-            string(out, RULE_CHAIN, rule.chain);
-            nest(out, RULE_EXPRESSIONS, |out| rule.write(out));
+            string(out, RULE_CHAIN, chain);
         });
-    }
-    batch.commit()
-}
-
-/// Removes a table with all that is in it; one that is not there is no error.
-pub(super) fn remove(table: &str) -> io::Result<()> {
-    let mut batch = Batch::default();
-    batch.add(DELETE_TABLE, 0, |out| string(out, TABLE_NAME, table));
-    match batch.commit() {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        result => result,
-    }
-}
-
-/// How many packets the rules of a chain have dropped.
-pub(super) fn dropped(table: &str, chain: &str) -> io::Result<u64> {
-    let mut request = Vec::new();
-    message(&mut request, TABLES | GET_RULE, REQUEST | DUMP, NETDEV, 0, |out| {
-        string(out, RULE_TABLE, table);
-        string(out, RULE_CHAIN, chain);
-    });
-    let socket = open()?;
-    send(&socket, &request)?;
-    let mut dropped = 0;
-    loop {
-        let answer = receive(&socket)?;
-        for (kind, body) in messages(&answer) {
-            match kind {
-                DONE => return Ok(dropped),
-                ERROR => check(body)?,
-                _ => dropped += body.get(GENERIC..).map_or(0, count_drops),
+        self.send(&question)?;
+        let mut dropped = 0;
+        loop {
+            let answer = self.receive()?;
+            for (kind, body) in messages(&answer, self.sequence) {
+                match kind {
+                    DONE => return Ok(dropped),
+                    ERROR => check(body)?,
+                    _ => dropped += body.get(GENERIC..).map_or(0, count_drops),
+                }
             }
         }
+    }
+
+    fn batch(&mut self) -> Batch {
+        self.sequence = self.sequence.wrapping_add(1);
+        Batch::new(self.sequence)
+    }
+
+    /// Every message is acknowledged once all of them hold; the first error is the batch's.
+    fn commit(&self, batch: Batch) -> io::Result<()> {
+        let mut missing = batch.count;
+        self.send(&batch.finish())?;
+        while missing > 0 {
+            let answer = self.receive()?;
+            for (_, body) in messages(&answer, self.sequence).filter(|(kind, _)| *kind == ERROR) {
+                check(body)?;
+                missing = missing.saturating_sub(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        let kernel = NetlinkAddr::new(0, 0);
+        Ok(sendto(self.socket.as_raw_fd(), bytes, &kernel, MsgFlags::empty()).map(drop)?)
+    }
+
+    fn receive(&self) -> io::Result<Vec<u8>> {
+        let mut answer = vec![0; ANSWER];
+        let len = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+        answer.truncate(len);
+        Ok(answer)
     }
 }
 
@@ -190,73 +249,88 @@ impl Load {
 #[derive(Debug)]
 struct Batch {
     bytes: Vec<u8>,
+    sequence: u32,
     count: usize,
 }
 
-impl Default for Batch {
-    fn default() -> Self {
-        let mut bytes = Vec::new();
-        message(&mut bytes, BEGIN, REQUEST, 0, SUBSYSTEM, |_| {});
-        Self { bytes, count: 0 }
-    }
-}
-
 impl Batch {
+    fn new(sequence: u32) -> Self {
+        let mut batch = Self {
+            bytes: Vec::new(),
+            sequence,
+            count: 0,
+        };
+        batch.mark(BEGIN);
+        batch
+    }
+
     fn add(&mut self, kind: u16, flags: u16, write: impl FnOnce(&mut Vec<u8>)) {
         self.count += 1;
-        message(&mut self.bytes, TABLES | kind, REQUEST | ACK | flags, NETDEV, 0, write);
+        let head = Head {
+            kind: TABLES | kind,
+            flags: REQUEST | ACK | flags,
+            sequence: self.sequence,
+            family: NETDEV,
+            resource: 0,
+        };
+        head.write(&mut self.bytes, write);
     }
 
-    /// Every message is acknowledged once all of them hold; the first error is the batch's.
-    fn commit(mut self) -> io::Result<()> {
-        message(&mut self.bytes, END, REQUEST, 0, SUBSYSTEM, |_| {});
-        let socket = open()?;
-        send(&socket, &self.bytes)?;
-        let mut missing = self.count;
-        while missing > 0 {
-            let answer = receive(&socket)?;
-            for (_, body) in messages(&answer).filter(|(kind, _)| *kind == ERROR) {
-                check(body)?;
-                missing = missing.saturating_sub(1);
-            }
-        }
-        Ok(())
+    fn finish(mut self) -> Vec<u8> {
+        self.mark(END);
+        self.bytes
+    }
+
+    fn mark(&mut self, kind: u16) {
+        let head = Head {
+            kind,
+            flags: REQUEST,
+            sequence: self.sequence,
+            family: 0,
+            resource: SUBSYSTEM,
+        };
+        head.write(&mut self.bytes, |_| {});
     }
 }
 
-fn open() -> io::Result<OwnedFd> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkNetFilter,
-    )?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE))?;
-    Ok(socket)
+/// What stands before a message: nlmsghdr and nfgenmsg.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    family: u8,
+    resource: u16,
 }
 
-fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
-    let kernel = NetlinkAddr::new(0, 0);
-    Ok(sendto(socket.as_raw_fd(), bytes, &kernel, MsgFlags::empty()).map(drop)?)
+impl Head {
+    fn write(self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.kind.to_ne_bytes());
+        out.extend_from_slice(&self.flags.to_ne_bytes());
+        out.extend_from_slice(&self.sequence.to_ne_bytes());
+        out.extend_from_slice(&[0, 0, 0, 0, self.family, 0]);
+        out.extend_from_slice(&self.resource.to_be_bytes());
+        write(out);
+        let len = u32::try_from(out.len() - start).unwrap_or_default();
+        out[start..start + 4].copy_from_slice(&len.to_ne_bytes());
+    }
 }
 
-fn receive(socket: &OwnedFd) -> io::Result<Vec<u8>> {
-    let mut answer = vec![0; ANSWER];
-    let len = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-    answer.truncate(len);
-    Ok(answer)
-}
-
-/// What an answer consists of: the kind and body of each message.
-fn messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
+/// What an answer to this number consists of: the kind and body of each message.
+fn messages(mut rest: &[u8], sequence: u32) -> impl Iterator<Item = (u16, &[u8])> {
+    let all = std::iter::from_fn(move || {
         let head: &[u8; HEADER] = rest.first_chunk()?;
         let len = usize::try_from(u32::from_ne_bytes([head[0], head[1], head[2], head[3]])).ok()?;
         let body = rest.get(HEADER..len)?;
         let kind = u16::from_ne_bytes([head[4], head[5]]);
+        let number = u32::from_ne_bytes([head[8], head[9], head[10], head[11]]);
         rest = rest.get(len.next_multiple_of(UNIT)..).unwrap_or_default();
-        Some((kind, body))
-    })
+        Some((kind, number, body))
+    });
+    let wanted = all.filter(move |(_, number, _)| *number == sequence);
+    wanted.map(|(kind, _, body)| (kind, body))
 }
 
 /// The error of an acknowledgement, if it is one.
@@ -292,19 +366,6 @@ fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         rest = rest.get(len.next_multiple_of(UNIT)..).unwrap_or_default();
         Some((u16::from_ne_bytes([k0, k1]) & !NESTED, body))
     })
-}
-
-fn message(out: &mut Vec<u8>, kind: u16, flags: u16, family: u8, resource: u16, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&kind.to_ne_bytes());
-    out.extend_from_slice(&flags.to_ne_bytes());
-    out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&[family, 0]);
-    out.extend_from_slice(&resource.to_be_bytes());
-    write(out);
-    let len = u32::try_from(out.len() - start).unwrap_or_default();
-    out[start..start + 4].copy_from_slice(&len.to_ne_bytes());
 }
 
 fn expression(out: &mut Vec<u8>, name: &str, write: impl FnOnce(&mut Vec<u8>)) {

@@ -33,12 +33,12 @@ pub struct InterfaceSpec {
     pub ifname: String,
     /// Its hardware address.
     pub mac: [u8; 6],
-    /// Its addresses, each with the prefix of its subnet.
+    /// Its addresses, each with the prefix of its subnet. It may send from no others.
     pub addresses: Vec<IpNetwork>,
     /// Where the default routes lead, one for each family.
     pub gateways: Vec<IpAddr>,
-    /// IPv6 is on also without an address of ours, and what comes of it the namespace's own business.
-    pub asks_for_ipv6: bool,
+    /// It is brought up without addresses and routes: the namespace asks for them.
+    pub asks: bool,
     /// IP MTU, in bytes without the Ethernet header.
     pub mtu: u16,
 }

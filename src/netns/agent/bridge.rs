@@ -15,7 +15,7 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::packet_route::neighbour::{NeighbourFlags, NeighbourState};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use super::ingress;
+use super::ingress::Guards;
 use super::uplink::Uplink;
 use crate::netns::channel::BridgeView;
 use crate::netns::namespace::{Identity, Namespace};
@@ -39,8 +39,8 @@ pub(super) struct Bridge {
     made: u32,
     /// Frames with wrong addresses at ports that have gone.
     spoofed: u64,
-    /// The kernel looks at what comes in.
-    guarded: bool,
+    /// `None` where the kernel cannot look at what comes in.
+    guards: Option<Guards>,
 }
 
 impl Bridge {
@@ -61,7 +61,7 @@ impl Bridge {
             ports: BTreeMap::new(),
             made: 0,
             spoofed: 0,
-            guarded: true,
+            guards: open_guards(),
         };
         let uplink = bridge.make_uplink().await?;
         Ok((bridge, uplink))
@@ -129,9 +129,10 @@ impl Bridge {
     }
 
     /// How many frames with an address of somebody else's came in at a port, or at all so far.
-    pub(super) fn spoofed(&self, port: Option<&str>) -> u64 {
+    pub(super) fn spoofed(&mut self, port: Option<&str>) -> u64 {
+        let Some(guards) = &mut self.guards else { return 0 };
         // A port that has just gone has nothing to tell.
-        let at = |port: &str| ingress::spoofed(port).unwrap_or_default();
+        let mut at = |port: &str| guards.spoofed(port).unwrap_or_default();
         match port {
             Some(port) => at(port),
             None => self.spoofed + self.ports.keys().map(|port| at(port)).sum::<u64>(),
@@ -245,12 +246,10 @@ impl Bridge {
 
     /// Where the kernel cannot, the stack checks what concerns it.
     fn guard(&mut self, port: &str, spec: &InterfaceSpec) {
-        if !self.guarded {
-            return;
-        }
-        if let Err(error) = ingress::guard(port, spec) {
-            self.guarded = false;
-            tracing::warn!("the kernel does not look at what containers send each other: {error}; load nf_tables");
+        let Some(guards) = &mut self.guards else { return };
+        if let Err(error) = guards.post(port, spec) {
+            self.guards = None;
+            warn_unguarded(&error);
         }
     }
 
@@ -275,34 +274,39 @@ impl Bridge {
         ask("isolating the port", self.handle.link().set_port(flags).execute()).await
     }
 
-    async fn keep_or_remove(&self, port: &str, result: Result<(), Refusal>) -> Result<(), Refusal> {
+    async fn keep_or_remove(&mut self, port: &str, result: Result<(), Refusal>) -> Result<(), Refusal> {
         if result.is_err() {
             self.remove_quietly(port).await;
+            self.forget_guard(port);
         }
         result
     }
 
     /// After something has failed that is worth more words than this.
     pub(super) async fn remove_quietly(&self, port: &str) {
-        if let Err(error) = self.remove(port).await {
+        if let Err(error) = self.delete(port).await {
             tracing::warn!("half a port is left behind: {error}");
         }
     }
 
-    async fn remove(&self, port: &str) -> Result<(), Refusal> {
-        let removed = match index_of(&self.handle, port).await {
-            Ok(index) => ask("removing the port", self.handle.link().del(index).execute()).await,
-            Err(refusal) if refusal.errno() == Some(libc::ENODEV) => Ok(()),
-            Err(refusal) => Err(refusal),
-        };
+    async fn remove(&mut self, port: &str) -> Result<(), Refusal> {
+        let removed = self.delete(port).await;
         self.forget_guard(port);
         removed
     }
 
+    async fn delete(&self, port: &str) -> Result<(), Refusal> {
+        match index_of(&self.handle, port).await {
+            Ok(index) => ask("removing the port", self.handle.link().del(index).execute()).await,
+            Err(refusal) if refusal.errno() == Some(libc::ENODEV) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// Only now, so that nothing comes in unseen.
-    fn forget_guard(&self, port: &str) {
-        if self.guarded
-            && let Err(error) = ingress::forget(port)
+    fn forget_guard(&mut self, port: &str) {
+        if let Some(guards) = &mut self.guards
+            && let Err(error) = guards.dismiss(port)
         {
             tracing::warn!("{port}: what guarded it is left behind: {error}");
         }
@@ -317,6 +321,14 @@ impl Bridge {
             }
         }
     }
+}
+
+fn open_guards() -> Option<Guards> {
+    Guards::open().inspect_err(warn_unguarded).ok()
+}
+
+fn warn_unguarded(error: &io::Error) {
+    tracing::warn!("the kernel does not look at what containers send each other: {error}; load nf_tables");
 }
 
 async fn make_bridge(handle: &Handle, spec: &NetworkSpec) -> Result<u32, Refusal> {

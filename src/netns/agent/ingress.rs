@@ -14,22 +14,33 @@ use std::net::IpAddr;
 
 use crate::netns::nftables::Load::{Link, Network, Protocol, Transport};
 use crate::netns::nftables::Match::{Is, IsNot, Masked};
-use crate::netns::nftables::{self, Match, Rule, Verdict};
+use crate::netns::nftables::{Load, Match, Rule, Tables, Verdict};
 use crate::netns::spec::InterfaceSpec;
 
-/// Lets only what a container with this interface may send come in at the port.
-pub(super) fn guard(port: &str, spec: &InterfaceSpec) -> io::Result<()> {
-    nftables::create(port, port, &CHAINS, &rules(spec))
-}
+/// The guards of a bridge's ports.
+#[derive(Debug)]
+pub(super) struct Guards(Tables);
 
-/// Forgets a port that goes.
-pub(super) fn forget(port: &str) -> io::Result<()> {
-    nftables::remove(port)
-}
+impl Guards {
+    /// None yet.
+    pub(super) fn open() -> io::Result<Self> {
+        Tables::open().map(Self)
+    }
 
-/// How many frames with another's address came in at a port.
-pub(super) fn spoofed(port: &str) -> io::Result<u64> {
-    nftables::dropped(port, SPOOFED)
+    /// Lets only what a container with this interface may send come in at the port.
+    pub(super) fn post(&mut self, port: &str, spec: &InterfaceSpec) -> io::Result<()> {
+        self.0.create(port, port, &CHAINS, &rules(spec))
+    }
+
+    /// Forgets a port that has gone.
+    pub(super) fn dismiss(&mut self, port: &str) -> io::Result<()> {
+        self.0.remove(port)
+    }
+
+    /// How many frames with another's address came in at a port.
+    pub(super) fn spoofed(&mut self, port: &str) -> io::Result<u64> {
+        self.0.dropped(port, SPOOFED)
+    }
 }
 
 fn rules(spec: &InterfaceSpec) -> Vec<Rule> {
@@ -117,7 +128,7 @@ fn ethertype(kind: u16) -> Match {
 }
 
 /// RFC 4291 section 2.5.6.
-fn link_local(start: nftables::Load) -> Match {
+fn link_local(start: Load) -> Match {
     Masked(start, vec![0xff, 0xc0], vec![0xfe, 0x80])
 }
 
