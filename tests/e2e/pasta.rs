@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::attach::Ship;
 use crate::cases;
+use crate::dhcp::Client;
 use crate::host::{CLIENT, HOST, HOST6, Host, OUTSIDE, OUTSIDE_TOO};
 use crate::process::{PATIENCE, Ran, until};
 use crate::verdict::{Outcome, contains, holds, same};
@@ -30,6 +31,7 @@ cases![
     it_ends_with_its_namespace,
     descriptors_that_run_out_are_no_end,
     without_an_interface,
+    a_namespace_that_asks_is_told,
     pesto_adds_twice_and_deletes_twice,
     what_passes_is_recorded,
     refusals_in_the_originals_words,
@@ -163,6 +165,15 @@ fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {
     if host.needs_ipv6().is_ok() {
         contains("IPv6", &address, &format!("inet6 {HOST6}/64 scope global nodad"))?;
         contains("IPv6", &pasta.run("ip -6 route")?, "default via 2001:db8:51::2 dev up0")?;
+    }
+    if host.needs_ipv6().is_ok() {
+        // Whoever stands in for a link must not claim the address that is about to be this one's.
+        until(PATIENCE, "its link-local address is its own", || {
+            let own = pasta.run("ip -6 address show dev up0 scope link")?;
+            Ok(own.contains("fe80::") && !own.contains("tentative"))
+        })?;
+        let own = pasta.run("ip -6 address show dev up0 scope link")?;
+        holds("no duplicate", !own.contains("dadfailed"))?;
     }
     let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     let out = |line: &str| pasta.run(&host.peer(line));
@@ -474,6 +485,35 @@ fn without_an_interface(host: &Host) -> Outcome {
     let said = pasta.run(&host.peer("tcp-ask 127.0.0.1 81 hello"))?;
     same("out", said.as_str(), "answer hello")?;
     server.says("peer 127.0.0.1 ")
+}
+
+/// Without `--config-net`; what is told of resolvers only where that is wanted.
+fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
+    let client = Client::udhcpc(host)?;
+    let pasta = Pasta::serve(
+        host,
+        "-I eth0 -m 1400 --no-map-gw -D 192.0.2.53 --dhcp-dns -S 'corp.example lab' --dhcp-search -t none -u none",
+    )?;
+    same("no address yet", pasta.run("ip -4 address show dev eth0")?.as_str(), "")?;
+    pasta.run("ip link set eth0 up")?;
+    let said = pasta.run(&client.line("-n -q"))?;
+    for part in [
+        format!("bound {HOST}/24"),
+        format!(" router {OUTSIDE}"),
+        " dns 192.0.2.53".to_owned(),
+        " mtu 1400".to_owned(),
+        " search corp.example lab".to_owned(),
+    ] {
+        contains("told", &said, &part)?;
+    }
+    let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let said = pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello")))?;
+    same("out", said.as_str(), "answer hello")?;
+    drop(pasta);
+    let silent = Pasta::serve(host, "-I eth0 --no-dhcp -t none -u none")?;
+    silent.run("ip link set eth0 up")?;
+    let asked = host.user(&silent.ship.enter(&client.line("-n -q -t 2")))?;
+    holds("nobody answers", asked.code != 0)
 }
 
 fn pesto_adds_twice_and_deletes_twice(host: &Host) -> Outcome {

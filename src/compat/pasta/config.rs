@@ -14,7 +14,7 @@ use crate::host::resolver::Source;
 use crate::netns::line::{LineSpec, SetUp};
 use crate::netns::outpost::OutpostSpec;
 use crate::policy::{Alias, GatewayLead, HostAccess, Layout, Neighbours, ResolverPlace};
-use crate::stack::{Config, Ipv6, UplinkCapabilities};
+use crate::stack::{AddressSource, Config, Dhcp, Ipv6, UplinkCapabilities};
 use crate::sys::tun::OffloadBits;
 
 /// What is to be made in the namespace.
@@ -58,6 +58,7 @@ pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Setti
     config.policy.metadata = true;
     config.policy.layout = layout(options, plan, nameservers);
     config.ipv6 = v6.map(ipv6);
+    config.dhcp = dhcp(options, plan, nameservers);
     Settings {
         config,
         upstreams: upstream(plan).map_or_else(|| Source::File(RESOLV_CONF.into()), Source::Fixed),
@@ -88,6 +89,38 @@ pub fn guest(plan: &Plan) -> Guest {
             IpAddr::V4(_) => None,
         }),
     }
+}
+
+/// For a namespace that asks: the one address that is meant for it, where there is a router to tell of. Resolvers and
+/// domains are told only where that was asked for.
+fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> {
+    let router = plan.v4.as_ref()?.gateway.filter(|_| !options.off.dhcp)?;
+    let address = guest(plan).v4?;
+    let servers = if options.dns.is_empty() {
+        // Those of the host's loopback are not the namespace's.
+        nameservers
+            .iter()
+            .filter(|server| !server.is_loopback())
+            .copied()
+            .collect()
+    } else {
+        options.dns.clone()
+    };
+    Some(Dhcp {
+        router: Some(router),
+        dns: if options.dhcp_dns { servers } else { Vec::new() },
+        search: if options.dhcp_search {
+            options.search.clone()
+        } else {
+            Vec::new()
+        },
+        mtu: plan.mtu,
+        lease: LEASE,
+        source: AddressSource::Range {
+            first: address,
+            last: address,
+        },
+    })
 }
 
 /// The namespace is a copy of the host: whatever is not ours is asked of the host's network.
@@ -144,6 +177,9 @@ fn ipv6(side: &Side<Ipv6Addr>) -> Ipv6 {
 
 /// As the original's.
 const OUR_MAC: [u8; 6] = [0x9a, 0x55, 0x9a, 0x55, 0x9a, 0x55];
+
+/// Seconds, a day: nobody else is going to have the address.
+const LEASE: u32 = 86_400;
 
 /// Where the host's resolvers are named.
 const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -4,7 +4,7 @@
 //! or none; an empty list only looks. Requests come from the user who runs pasta, or from root.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub enum Answer {
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
+    /// Device and number of its file.
+    file: (u64, u64),
 }
 
 impl Control {
@@ -55,13 +57,13 @@ impl Control {
             let _ = std::fs::remove_file(path);
         }
         let listener = UnixListener::bind(path)?;
-        let control = Self {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self {
             listener,
             // Whoever serves may go elsewhere.
             path: std::path::absolute(path)?,
-        };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(control)
+            file: identity(path)?,
+        })
     }
 
     /// Serves for ever.
@@ -86,9 +88,16 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // Whoever has replaced it meanwhile has lost its own; the original leaves a file that nobody answers at.
-        let _ = std::fs::remove_file(&self.path);
+        // A successor may have one of its own there already. (The original leaves a file that nobody answers at.)
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 async fn answer(stream: UnixStream, ports: &Mutex<Ports>) -> io::Result<()> {

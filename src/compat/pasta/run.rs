@@ -337,8 +337,11 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Somebody else's by now, most likely, if it can't be removed.
-        let _ = std::fs::remove_file(&self.path);
+        // A successor may have written its own there already.
+        let ours = std::fs::read_to_string(&self.path).is_ok_and(|text| text.trim() == getpid().to_string());
+        if ours {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
