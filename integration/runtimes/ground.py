@@ -50,6 +50,8 @@ class Ground:
         do("ip", "address", "add", f"{SECOND}/32", "dev", "host0")
         # Of no interface whose addresses a container may be given.
         do("ip", "address", "add", f"{SERVER}/32", "dev", "lo")
+        # Whoever forwards all ports leaves these out.
+        write("/proc/sys/net/ipv4/ip_local_port_range", "32768 60999")
         write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
         host.use_resolver(RESOLVER)
         self.lay_runtime_folder()

@@ -9,6 +9,8 @@ from servers import NAME as PEER
 from slirp import SAY
 
 NAME, NEEDS = "podman-pasta", ["podman", "crun", "conmon", "pasta", "busybox"]
+# Clients at the address that a container shares with the host are another matter: the original may not answer them.
+LOOPBACK = "127.0.0.1"
 # Addresses that the host does not have, so that its own can be talked to.
 OWN = "pasta:--ipv4-only,-a,10.0.2.0,-n,24,-g,10.0.2.2,--dns-forward,10.0.2.3,-m,1500,--no-ndp,--no-dhcpv6,--no-dhcp"
 
@@ -26,7 +28,7 @@ def like_slirp4netns(podman):
 
 def much_out_and_in(podman):
     """32 MiB each way, checked by their digests"""
-    said = podman.inside(OWN, f"""
+    said = podman.inside(OWN.replace("-m,1500", "-m,65520"), f"""
         {{ echo digest; dd if=/dev/zero bs=1M count=32 2>/dev/null; }} | nc {HOST} {TALK}
         echo give 32 | nc {HOST} {TALK} | sha256sum""").split()
     return expect(said[:2] == [zeros_digest(32), noise_digest(32)], " ".join(said))
@@ -49,19 +51,19 @@ def names(podman):
 
 
 def ports(podman):
-    """-p on every address of the host"""
+    """-p, for clients on the host's loopback"""
     number = podman.host.next_port()
     podman.serving("pasta", "--publish", f"{number}:80")
-    said = [fetch(address, number) for address in ("127.0.0.1", HOST)]
-    return expect(said == ["served from inside"] * 2, said)
+    said = fetch(LOOPBACK, number)
+    return expect(said == "served from inside", said)
 
 
 def ports_of_addresses(podman):
     """-p ADDRESS:PORT:PORT binds that address alone, -p PORT/udp brings datagrams"""
     numbers = [podman.host.next_port() for _ in range(2)]
-    box = podman.box("pasta", "--publish", f"{HOST}:{numbers[0]}:80", "--publish", f"{numbers[1]}:80/udp")
+    box = podman.box("pasta", "--publish", f"{LOOPBACK}:{numbers[0]}:80", "--publish", f"{numbers[1]}:80/udp")
     box.ask("serve", address="0.0.0.0", port=80)
-    seen = [from_host(HOST, numbers[0]), from_host("127.0.0.1", numbers[0]), from_host(HOST, numbers[1], kind="udp")]
+    seen = [from_host(LOOPBACK, numbers[0]), from_host(HOST, numbers[0]), from_host(LOOPBACK, numbers[1], kind="udp")]
     return expect(seen[0].endswith(": hello") and seen[1] == "ConnectionRefusedError" and seen[2].endswith(": hello"), seen)
 
 
@@ -69,7 +71,7 @@ def ports_in_a_range(podman):
     """-p A-B:C-D"""
     number = podman.host.next_port()
     podman.serving("pasta", "--publish", f"{number}-{number + 2}:78-80")
-    return expect(fetch(HOST, number + 2) == "served from inside", number)
+    return expect(fetch(LOOPBACK, number + 2) == "served from inside", number)
 
 
 def port_busy(podman):
@@ -84,17 +86,17 @@ def restart(podman):
     """a container that is stopped and started again has its port again"""
     number = podman.host.next_port()
     name = podman.serving("pasta", "--publish", f"{number}:80")
-    fetch(HOST, number)
+    fetch(LOOPBACK, number)
     podman("stop", "--time", "0", name)
     podman("start", name)
-    return expect(fetch(HOST, number) == "served from inside", "answers")
+    return expect(fetch(LOOPBACK, number) == "served from inside", "answers")
 
 
 def nothing_left(podman):
     """when its container is removed, no helper is left"""
     number = podman.host.next_port()
     name = podman.serving("pasta", "--publish", f"{number}:80")
-    fetch(HOST, number)
+    fetch(LOOPBACK, number)
     expect(podman.ground.left(), "no helper while the container runs")
     podman("rm", "--force", "--time", "0", name)
     return podman.ground.expect_nothing_left()

@@ -68,7 +68,12 @@ class Podman:
 
     def inside(self, network, script, *options):
         """A shell's lines in a fresh container on this network; what they print."""
-        return self("run", "--rm", "--network", network, *options, IMAGE, "sh", "-c", script).strip()
+        try:
+            return self("run", "--rm", "--network", network, *options, IMAGE, "sh", "-c", script).strip()
+        except subprocess.TimeoutExpired:
+            # It is not the container that has ended.
+            self.tried("rm", "--force", "--time", "0", "--all")
+            raise
 
     def serving(self, network, *options, name=None):
         """A container with an HTTP server at port 80, until the check ends."""
