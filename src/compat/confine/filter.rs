@@ -24,11 +24,17 @@ pub enum FilterError {
 
 /// Installs both, for all threads and for good.
 pub(super) fn install() -> Result<(), FilterError> {
+    let allowed = program(allowed()?, SeccompAction::Errno(EPERM), SeccompAction::Allow)?;
+    install_fatal()?;
+    apply_filter_all_threads(&allowed)?;
+    Ok(())
+}
+
+/// Installs the first alone.
+pub(super) fn install_fatal() -> Result<(), FilterError> {
     let fatal = FATAL.iter().map(|call| (*call, Vec::new())).collect();
     let fatal = program(fatal, SeccompAction::Allow, SeccompAction::KillProcess)?;
-    let allowed = program(allowed()?, SeccompAction::Errno(EPERM), SeccompAction::Allow)?;
     apply_filter_all_threads(&fatal)?;
-    apply_filter_all_threads(&allowed)?;
     Ok(())
 }
 

@@ -44,6 +44,12 @@ pub enum ConfineError {
     Filter(#[from] FilterError),
 }
 
+/// For those who keep the file system: ends the process at what only an intruder would do (programs, namespaces, mounts,
+/// other processes). All threads have started, and whatever needed privilege is done.
+pub fn forbid_intrusion() -> Result<(), FilterError> {
+    filter::install_fatal()
+}
+
 impl Confinement {
     /// The first step. `userns` gives a user who is not root the privilege for it.
     pub fn leave_the_file_system(self, userns: Option<OwnedFd>) -> Result<(), ConfineError> {

@@ -73,9 +73,11 @@ pub fn begin(loudness: Loudness, file: Option<LogFile>) {
         .with_target(false);
     // Fails only where a log is set up already, which will do.
     let _ = match file {
+        // Whoever wants a file wants to read something there.
         Some(file) => {
             let shared = Shared(Arc::new(Mutex::new(file)));
-            log.with_writer(move || shared.clone()).try_init()
+            let level = level.max(tracing::Level::INFO);
+            log.with_max_level(level).with_writer(move || shared.clone()).try_init()
         }
         None => log.with_writer(io::stderr).try_init(),
     };

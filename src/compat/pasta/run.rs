@@ -35,6 +35,7 @@ use super::scan::Scanner;
 use super::sieve::{Holes, Recorder, Sieve};
 use super::table::{Table, TableError};
 use super::target::{self, Life, Served, TargetError, description};
+use crate::compat::confine::{self, FilterError};
 use crate::compat::mooring::{self, Mooring};
 use crate::compat::print;
 use crate::helper::driver::Apart;
@@ -69,6 +70,8 @@ enum RunError {
     },
     #[error("Failed to bind UNIX domain socket: {0}")]
     Socket(&'static str),
+    #[error("Failed to apply seccomp filter: {0}")]
+    Filter(#[from] FilterError),
     #[error("The system refused: {0}")]
     System(#[from] io::Error),
 }
@@ -106,6 +109,7 @@ fn live(options: &Options, report: Option<UnixStream>) -> u8 {
 
 fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> {
     log::begin(options.loudness, log_file(options)?);
+    tracing::info!("pasta {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let runas = privilege::choose(options.runas.as_deref())?;
     let nameservers = facts::nameservers();
@@ -152,6 +156,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
             report.write_all(b"1")?;
         }
         let life = settle(life, in_background);
+        confine::forbid_intrusion()?;
         tokio::select! {
             status = life.over() => Ok(status),
             () = signals.any() => Ok(0),
