@@ -205,7 +205,8 @@ pub(super) fn description(error: &io::Error) -> &'static str {
 }
 
 /// Half of the second within which the original ends.
-const PATH_PERIOD: Duration = Duration::from_millis(500);
+/// Short, for podman starts a container again as soon as it has stopped it, and wants its ports.
+const PATH_PERIOD: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
