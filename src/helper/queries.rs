@@ -34,7 +34,11 @@ impl Supervisor {
                 icc: self.icc.load(Ordering::Relaxed),
                 transient: self.transient.load(Ordering::Relaxed),
                 bridge: Some(self.bridge_name().to_owned()),
-                threads: u8::try_from(self.driver().threads()).ok(),
+                // As asked for, though an uplink with one queue has one: who asks again is to hear the same.
+                threads: self
+                    .options
+                    .threads
+                    .or_else(|| u8::try_from(self.driver().threads()).ok()),
                 ..self.options.clone()
             },
             subnet: self.subnets.v4,

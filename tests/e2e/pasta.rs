@@ -576,6 +576,7 @@ fn what_passes_is_recorded(host: &Host) -> Outcome {
 }
 
 fn refusals_in_the_originals_words(host: &Host) -> Outcome {
+    host.needs_taps()?;
     for (words, said) in [
         ("-m abc -- true", "Invalid MTU: abc"),
         ("-t 99999 -- true", "Invalid port specifier '99999'"),

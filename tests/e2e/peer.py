@@ -9,6 +9,7 @@ import hashlib
 import http.server
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -1067,9 +1068,10 @@ def overhear():
     say("ready")
     while True:
         frame, origin = sock.recvfrom(65536)
-        start = frame.find(b"<")
-        if origin[2] != socket.PACKET_OUTGOING and start >= 0 and b">" in frame[start:]:
-            say("heard", frame[start:frame.index(b">", start) + 1].decode(), "from", frame[6:12].hex(":"))
+        # Addresses and sums may have these bytes, too.
+        word = re.search(rb"<[a-z0-9-]+>", frame)
+        if origin[2] != socket.PACKET_OUTGOING and word:
+            say("heard", word[0].decode(), "from", frame[6:12].hex(":"))
 
 
 def forge(own, victim, other, gateway_mac):

@@ -204,8 +204,8 @@ pub(super) fn description(error: &io::Error) -> &'static str {
         .map_or("Input/output error", |number| Errno::from_raw(number).desc())
 }
 
-/// Half of the second within which the original ends.
-/// Short, for podman starts a container again as soon as it has stopped it, and wants its ports.
+/// The original ends within a second.
+/// Shorter, for podman starts a container again as soon as it has stopped it, and wants its ports.
 const PATH_PERIOD: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
