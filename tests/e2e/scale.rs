@@ -16,7 +16,7 @@ cases![
 fn two_hundred_containers_attached_and_detached(host: &Host) -> Outcome {
     host.gangplank("up")?.ok()?;
     let start = format!(
-        "seq {COUNT} | xargs -P 4 -I N {} run -d --name c-N -p 80 -- sleep 1000",
+        "seq {COUNT} | xargs -P 4 -I NUMBER {} run -d --name c-NUMBER -p 80 -- sleep 1000",
         host.binary()
     );
     let script = host.home().join("start");
@@ -69,7 +69,7 @@ fn many_cycles_give_no_port_twice_and_leak_none(host: &Host) -> Outcome {
             given = given.display(),
         ),
     )?;
-    let all = format!("seq {cycles} | xargs -P 4 -I N sh {} N", cycle.display());
+    let all = format!("seq {cycles} | xargs -P 4 -I NUMBER sh {} NUMBER", cycle.display());
     let script = host.home().join("cycles");
     std::fs::write(&script, all)?;
     let mut done = host.user_start("cycles", &format!("sh {}", script.display()))?;
