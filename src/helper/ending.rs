@@ -151,6 +151,7 @@ impl Supervisor {
         let mut state = self.lock().await;
         if let Some(container) = state.containers.get(id).filter(|_| was_attached) {
             self.tell_ports("unpublish", container, &ports);
+            self.tell_linked("unlink", container);
             self.tell(tell::of("detach", container).with("network", &self.name));
         }
         state.books.forget(&closed);

@@ -24,6 +24,7 @@ impl Supervisor {
         if container.is_ours() {
             self.tell(of("start", container));
         }
+        self.tell_linked("link", container);
         let ports: Vec<_> = listed(&container.published).collect();
         self.tell_ports("publish", container, &ports);
     }
@@ -32,6 +33,14 @@ impl Supervisor {
     pub(super) fn tell_ports(&self, action: &str, container: &Container, ports: &[PortMapping]) {
         if !ports.is_empty() {
             self.tell(of(action, container).with("ports", words(ports)));
+        }
+    }
+
+    /// A container's links have begun or ended, with itself.
+    pub(super) fn tell_linked(&self, action: &str, container: &Container) {
+        for link in &container.links {
+            let event = of(action, container).with("target", &link.child);
+            self.tell(event.with("alias", &link.alias));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{cases, json};
 cases![
     a_containers_life_is_told,
     an_attached_namespaces_life_is_told,
+    links_are_told,
     events_come_as_they_happen_and_end_with_the_network,
     conflicts_are_told,
     filters_formats_and_times,
@@ -71,6 +72,17 @@ fn an_attached_namespaces_life_is_told(host: &Host) -> Outcome {
         guests[last..].to_vec(),
         ["create", "attach", "detach", "destroy"],
     )
+}
+
+fn links_are_told(host: &Host) -> Outcome {
+    host.gangplank("up")?.ok()?;
+    host.gangplank("run -d --name db --expose 5432 -- sleep 100")?.ok()?;
+    host.gangplank("run -d --name web --link db:store -- sleep 100")?.ok()?;
+    host.gangplank("rm -f web")?.ok()?;
+    let telling = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.target}} {{.Actor.Attributes.alias}}";
+    let told = past(host, telling)?;
+    let links: Vec<&str> = told.lines().filter(|line| line.contains("link ")).collect();
+    same("told", links, vec!["link web db store", "unlink web db store"])
 }
 
 fn events_come_as_they_happen_and_end_with_the_network(host: &Host) -> Outcome {
