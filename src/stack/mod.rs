@@ -94,7 +94,7 @@ pub use links::Links;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
 pub use rings::{Ring, RingId, RingMemory};
 pub use types::{
-    Action, Attachment, ClientSocket, Closing, Config, DEFAULT_TCP_RING, EchoId, Failure, Fault, FlowId, Handling,
-    Ipv6, Limits, MappingId, Passage, Payload, PublishId, Refusal, Senders, Target, Transmit, Unconnected, Unreachable,
+    Action, Attachment, ClientSocket, Closing, Config, EchoId, Failure, Fault, FlowId, Handling, Ipv6, Limits,
+    MappingId, Passage, Payload, PublishId, Refusal, RingSizes, Senders, Target, Transmit, Unconnected, Unreachable,
     UplinkCapabilities,
 };

@@ -26,10 +26,12 @@ use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::Duration;
 
+use super::types::RingSizes;
+
 /// Where rings lie.
 pub trait RingMemory: fmt::Debug + Send {
-    /// Two new rings of `bytes` each, whatever is in them; none if there is no room for more.
-    fn reserve(&mut self, bytes: usize) -> Option<[Ring; 2]>;
+    /// Two new rings, the one inward first, whatever is in them; none if there is no room for more.
+    fn reserve(&mut self, sizes: RingSizes) -> Option<[Ring; 2]>;
 
     /// The ring is empty: its memory is not needed until it is written again. What was in it may be lost.
     fn give_back(&mut self, ring: RingId);
@@ -63,6 +65,8 @@ pub(super) struct RingedSocket {
 #[derive(Debug)]
 pub(super) struct Usage {
     id: RingId,
+    /// Bytes of it.
+    size: usize,
     /// Bytes from its start that former flows have left with pages.
     warm: usize,
     /// Bytes that this flow has written since the pages were given back; it owns no page beyond these.
@@ -75,8 +79,7 @@ pub(super) struct Usage {
 #[derive(Debug)]
 pub(super) struct Sockets {
     memory: Box<dyn RingMemory>,
-    /// Bytes of each ring.
-    ring: usize,
+    sizes: RingSizes,
     /// With pages of their own, the last used last.
     warm: Vec<RingedSocket>,
     /// Without.
@@ -84,10 +87,13 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn new(memory: Box<dyn RingMemory>, ring: usize) -> Self {
+    pub(super) fn new(memory: Box<dyn RingMemory>, sizes: RingSizes) -> Self {
         Self {
             memory,
-            ring: ring.clamp(1, LARGEST_RING),
+            sizes: RingSizes {
+                inward: sizes.inward.clamp(1, LARGEST_RING),
+                outward: sizes.outward.clamp(1, LARGEST_RING),
+            },
             warm: Vec::with_capacity(MAX_WARM),
             cold: Vec::new(),
         }
@@ -118,7 +124,7 @@ impl Sockets {
     /// look again although nothing happens.
     pub(super) fn look_at(&mut self, usage: &mut Usage, is_empty: bool) -> bool {
         let lately = std::mem::take(&mut usage.lately);
-        if is_empty && lately < self.ring / BUSY {
+        if is_empty && lately < usage.size / BUSY {
             self.release(usage);
         }
         usage.has_pages() && lately > 0
@@ -126,14 +132,14 @@ impl Sockets {
 
     fn release(&mut self, usage: &mut Usage) {
         if usage.has_pages() {
-            *usage = Usage::of(usage.id);
+            *usage = Usage::of(usage.id, usage.size);
             self.memory.give_back(usage.id);
         }
     }
 
     /// A socket that speaks at once: no Nagle, no delayed ACK, since every batch ends in one turn of each flow anyway.
     fn make(&mut self) -> Option<RingedSocket> {
-        let [inward, outward] = self.memory.reserve(self.ring)?;
+        let [inward, outward] = self.memory.reserve(self.sizes)?;
         let mut socket = Socket::new(SocketBuffer::new(inward.memory), SocketBuffer::new(outward.memory));
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(None);
@@ -142,8 +148,8 @@ impl Sockets {
         Some(RingedSocket {
             set,
             handle,
-            inward: Usage::of(inward.id),
-            outward: Usage::of(outward.id),
+            inward: Usage::of(inward.id, self.sizes.inward),
+            outward: Usage::of(outward.id, self.sizes.outward),
         })
     }
 }
@@ -174,9 +180,10 @@ impl fmt::Debug for RingedSocket {
 
 impl Usage {
     /// A ring without pages.
-    fn of(id: RingId) -> Self {
+    fn of(id: RingId, size: usize) -> Self {
         Self {
             id,
+            size,
             warm: 0,
             written: 0,
             lately: 0,
@@ -212,5 +219,6 @@ const WARM_RING: usize = 32 * 1024;
 /// Between two looks at a flow. Shorter costs a flow that talks without pause more page faults, longer more memory.
 pub(super) const LOOK: Duration = Duration::from_secs(2);
 
-/// A ring that carried a quarter of its size since the last look is kept whole: 64 KB a second for the usual size.
+/// A ring that carried a quarter of its size since the last look is kept whole: for the usual sizes that is 64 KB a second
+/// inward and 256 KB outward.
 const BUSY: usize = 4;

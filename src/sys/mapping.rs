@@ -1,14 +1,14 @@
 //! Memory that costs nothing until it is written: anonymous mappings for the rings of TCP flows.
 //!
 //! A mapping lasts as long as the process, for whoever has a ring keeps it; what comes and goes are its pages. So a
-//! burst of flows leaves address space behind, and the page tables for it (about 2 KiB for a flow), but no memory.
+//! burst of flows leaves address space behind, and the page tables for it (about 5 KiB for a flow), but no memory.
 //!
 //! The data plane's driver hands [`Mappings`] to the stack, which says when a ring is empty. Sources: mmap(2), madvise(2).
 
 use std::io;
 use std::ptr;
 
-use crate::stack::{Ring, RingId, RingMemory};
+use crate::stack::{Ring, RingId, RingMemory, RingSizes};
 
 /// Rings, each in pages of its own.
 #[derive(Debug, Default)]
@@ -25,19 +25,20 @@ struct Pages {
 }
 
 impl RingMemory for Mappings {
-    fn reserve(&mut self, bytes: usize) -> Option<[Ring; 2]> {
+    fn reserve(&mut self, sizes: RingSizes) -> Option<[Ring; 2]> {
         let id = u32::try_from(self.rings.len()).ok()?;
-        let each = bytes.checked_next_multiple_of(page_size())?;
-        let both = map(each.checked_mul(2)?).ok()?;
-        let (first, second) = both.split_at_mut(each);
-        let mut ring = |id, memory: &'static mut [u8]| {
-            let address = memory.as_ptr().addr();
-            self.rings.push(Pages { address, bytes: each });
+        let inward = sizes.inward.checked_next_multiple_of(page_size())?;
+        let outward = sizes.outward.checked_next_multiple_of(page_size())?;
+        let both = map(inward.checked_add(outward)?).ok()?;
+        let (first, second) = both.split_at_mut(inward);
+        let mut ring = |id, memory: &'static mut [u8], bytes| {
+            let (address, whole) = (memory.as_ptr().addr(), memory.len());
+            self.rings.push(Pages { address, bytes: whole });
             let memory = memory.get_mut(..bytes)?;
             let id = RingId(id);
             Some(Ring { id, memory })
         };
-        Some([ring(id, first)?, ring(id + 1, second)?])
+        Some([ring(id, first, sizes.inward)?, ring(id + 1, second, sizes.outward)?])
     }
 
     fn give_back(&mut self, RingId(id): RingId) {
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn only_what_is_written_costs_memory() {
         let mut mappings = Mappings::default();
-        let [first, second] = mappings.reserve(512 * 1024).unwrap();
+        let [first, second] = mappings.reserve(RingSizes::each(512 * 1024)).unwrap();
         assert_eq!((first.memory.len(), second.memory.len()), (512 * 1024, 512 * 1024));
         assert_eq!((resident(first.memory), resident(second.memory)), (0, 0));
         first.memory[300_000] = 7;
@@ -104,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_given_back_costs_nothing_and_can_be_written_again() {
         let mut mappings = Mappings::default();
-        let [first, second] = mappings.reserve(512 * 1024).unwrap();
+        let [first, second] = mappings.reserve(RingSizes::each(512 * 1024)).unwrap();
         first.memory.fill(1);
         second.memory.fill(2);
         assert_eq!((resident(first.memory), resident(second.memory)), (128, 128));
@@ -120,7 +121,7 @@ mod tests {
     fn rings_of_any_size_keep_to_themselves() {
         let mut mappings = Mappings::default();
         for bytes in [1, 1000, 4096, 5000] {
-            let [first, second] = mappings.reserve(bytes).unwrap();
+            let [first, second] = mappings.reserve(RingSizes::each(bytes)).unwrap();
             assert_eq!((first.memory.len(), second.memory.len()), (bytes, bytes));
             first.memory.fill(1);
             second.memory.fill(2);
@@ -133,10 +134,13 @@ mod tests {
     fn no_room_is_no_ring() {
         let mut mappings = Mappings::default();
         assert!(
-            mappings.reserve(usize::MAX / 4).is_none(),
+            mappings.reserve(RingSizes::each(usize::MAX / 4)).is_none(),
             "more than there are addresses"
         );
-        assert!(mappings.reserve(usize::MAX).is_none());
-        assert!(mappings.reserve(4096).is_some(), "and the next is served");
+        assert!(mappings.reserve(RingSizes::each(usize::MAX)).is_none());
+        assert!(
+            mappings.reserve(RingSizes::each(4096)).is_some(),
+            "and the next is served"
+        );
     }
 }

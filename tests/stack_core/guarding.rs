@@ -1,6 +1,6 @@
 //! RFC 5961, and what smoltcp must not see.
 
-use gangplank::stack::{Action, Closing};
+use gangplank::stack::{Action, Closing, RingSizes};
 use smoltcp::time::Duration;
 use smoltcp::wire::TcpControl;
 
@@ -167,7 +167,7 @@ fn an_old_acknowledgement_is_as_good_as_none() {
 #[test]
 fn bytes_beyond_the_ring_are_not_taken() {
     for ring in [4096, 65536, 1 << 20] {
-        let mut net = Net::with(|config| config.tcp_ring = ring);
+        let mut net = Net::with(|config| config.rings = RingSizes::each(ring));
         let mut peer = net.open(4000);
         for offset in [ring - 1, ring, ring + 1, 100_000, 500_000, 1_048_000, 4_000_000] {
             let seq = peer.seq.wrapping_add(offset as u32);
@@ -190,7 +190,7 @@ fn bytes_beyond_the_ring_are_not_taken() {
 /// smoltcp takes the FIN of a segment of which it only took a part.
 #[test]
 fn a_fin_behind_bytes_that_do_not_fit_waits_for_them() {
-    let mut net = Net::with(|config| config.tcp_ring = 2048);
+    let mut net = Net::with(|config| config.rings = RingSizes::each(2048));
     let mut peer = net.open(4000);
     net.send(&peer.data(&[1; 1024]));
     let advertised = net.one_segment();

@@ -5,7 +5,7 @@
 use std::net::SocketAddrV4;
 
 use gangplank::stack::{
-    Action, FlowId, Gso, GsoType, MappingId, Offload, PartialChecksum, Payload, PublishId, Unreachable,
+    Action, FlowId, Gso, GsoType, MappingId, Offload, PartialChecksum, Payload, PublishId, RingSizes, Unreachable,
 };
 use smoltcp::time::Duration;
 use smoltcp::wire::{ArpOperation, IpProtocol, Ipv4Packet, TcpControl};
@@ -453,7 +453,7 @@ fn segments_at_the_worst_moment() {
         let mut dice = Dice(u64::wrapping_mul(seed, 0x1234_5678_9abc_def1));
         let ring = dice.pick(&[1024, 4096, 65536, 1 << 18]);
         let mut net = Net::with(|config| {
-            config.tcp_ring = ring;
+            config.rings = RingSizes::each(ring);
             config.uplink = if seed % 2 == 0 { PLAIN } else { OFFLOADING };
         });
         let outbound = dice.roll(3) > 0;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use gangplank::policy::HostAccess;
 use gangplank::stack::{
     Action, Attachment, Common, Config, Directory, Engine, FlowId, Ipv6, Ledger as Accounts, Links, Offload, Passage,
-    Ring, RingId, RingMemory, Target, Transmit, UplinkCapabilities,
+    Ring, RingId, RingMemory, RingSizes, Target, Transmit, UplinkCapabilities,
 };
 use gangplank::sys::mapping::Mappings;
 use smoltcp::phy::ChecksumCapabilities;
@@ -85,12 +85,12 @@ impl Rings {
 }
 
 impl RingMemory for Rings {
-    fn reserve(&mut self, bytes: usize) -> Option<[Ring; 2]> {
+    fn reserve(&mut self, sizes: RingSizes) -> Option<[Ring; 2]> {
         let mut ledger = self.ledger();
         ledger.reserved += if ledger.full { 0 } else { 2 };
         let room = !ledger.full;
         drop(ledger);
-        room.then(|| self.mappings.lock().unwrap().reserve(bytes))?
+        room.then(|| self.mappings.lock().unwrap().reserve(sizes))?
     }
 
     fn give_back(&mut self, ring: RingId) {
@@ -146,7 +146,7 @@ impl Net {
 
     fn of(directory: Directory, accounts: Option<&Accounts>, links: Links, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(GATEWAY_MAC, GATEWAY, 16, 1500, HostAccess::None, PLAIN);
-        config.tcp_ring = 65536;
+        config.rings = RingSizes::each(65536);
         change(&mut config);
         let rings = Rings::default();
         let ledger = accounts.cloned().unwrap_or_else(|| Accounts::new(config.limits));

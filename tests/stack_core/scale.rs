@@ -2,13 +2,13 @@
 
 use std::net::SocketAddrV4;
 
-use gangplank::stack::{Action, FlowId, Unreachable};
+use gangplank::stack::{Action, FlowId, RingSizes, Unreachable};
 use smoltcp::time::Duration;
 
 use crate::net::*;
 
 fn many(flows: u16, ring: usize) -> (Net, Vec<Peer>) {
-    let mut net = Net::with(|config| config.tcp_ring = ring);
+    let mut net = Net::with(|config| config.rings = RingSizes::each(ring));
     let peers = (0..flows).map(|i| net.open(1024 + i)).collect();
     (net, peers)
 }
@@ -86,7 +86,7 @@ fn a_flow_is_announced_once() {
 
 #[test]
 fn bytes_around_the_end_of_the_ring_are_announced_again() {
-    let mut net = Net::with(|config| config.tcp_ring = 1024);
+    let mut net = Net::with(|config| config.rings = RingSizes::each(1024));
     let mut peer = net.open(4000);
     net.send(&peer.data(&[1; 700]));
     net.drain(peer.flow);
@@ -158,7 +158,7 @@ fn frames_in_waiting_are_bounded() {
 
 #[test]
 fn time_wait_is_bounded_and_ends() {
-    let mut net = Net::with(|config| config.tcp_ring = 1024);
+    let mut net = Net::with(|config| config.rings = RingSizes::each(1024));
     for i in 0..9000u16 {
         let mut peer = net.open(1024 + i);
         net.engine.finished(net.now, peer.flow);

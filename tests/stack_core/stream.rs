@@ -1,6 +1,6 @@
 //! Streams: over a bad wire, against slow readers, through closed windows.
 
-use gangplank::stack::Action;
+use gangplank::stack::{Action, RingSizes};
 use smoltcp::time::Duration;
 
 use crate::net::*;
@@ -171,7 +171,7 @@ fn out_of_order_bytes_are_kept() {
 
 #[test]
 fn the_window_closes_and_opens_again() {
-    let mut net = Net::with(|config| config.tcp_ring = 4096);
+    let mut net = Net::with(|config| config.rings = RingSizes::each(4096));
     let mut peer = net.open(4000);
     for _ in 0..4 {
         net.send(&peer.data(&[5; 1024]));

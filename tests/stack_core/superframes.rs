@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use gangplank::stack::{Action, FlowId, GsoType, Offload, UplinkCapabilities};
+use gangplank::stack::{Action, FlowId, GsoType, Offload, RingSizes, UplinkCapabilities};
 use smoltcp::time::Duration;
 use smoltcp::wire::{TcpControl, TcpPacket};
 
@@ -124,7 +124,7 @@ fn what_is_lost_of_superframes_is_sent_again() {
 fn offloading() -> Net {
     Net::with_ipv6(|config| {
         config.uplink = OFFLOADING;
-        config.tcp_ring = 512 * 1024;
+        config.rings = RingSizes::each(512 * 1024);
     })
 }
 

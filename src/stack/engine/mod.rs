@@ -125,7 +125,7 @@ impl Engine {
             containers: Containers::new(random.hash_key(), config.senders),
             flows: Flows::new(random.hash_key(), directory.clone()),
             time_wait: TimeWait::new(random.hash_key(), directory.clone()),
-            sockets: Sockets::new(memory, config.tcp_ring),
+            sockets: Sockets::new(memory, config.rings),
             mappings: Associations::new(random.hash_key(), Kind::Mapping, ledger),
             clients: Associations::new(random.hash_key(), Kind::Client, ledger),
             client_index: HashMap::with_hasher(random.hash_key()),
