@@ -19,6 +19,7 @@ pub mod place;
 mod plug;
 mod ports;
 mod queries;
+mod quiet;
 mod routes;
 pub mod start;
 pub mod state;

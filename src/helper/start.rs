@@ -11,18 +11,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::from_fn_with_state;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::place::{Place, Root};
+use super::quiet::Quiet;
 use super::routes;
 use super::state::{self, Lock};
 use super::supervisor::{StartError, Supervisor};
 use crate::api::listener::OwnerListener;
 use crate::api::types::NetworkOptions;
-use crate::sys::{code, descriptors};
+use crate::sys::descriptors;
 
 /// What a helper is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -99,9 +101,6 @@ async fn start_and_serve(errand: &Errand, report: impl FnOnce(&Outcome)) -> Exit
         Ok((supervisor, listener, signals)) => {
             report(&Outcome::Ready);
             tracing::info!(network = errand.network, "ready");
-            if let Err(error) = code::forget() {
-                tracing::debug!(%error, "what only the start needed stays mapped");
-            }
             serve(supervisor, listener, signals, &place).await;
             state::clear(&place, lock);
             ExitCode::SUCCESS
@@ -165,6 +164,7 @@ impl Signals {
 async fn serve(supervisor: Arc<Supervisor>, listener: UnixListener, mut signals: Signals, place: &Place) {
     let owner = nix::unistd::Uid::effective().as_raw();
     let app = routes::router(Arc::clone(&supervisor));
+    let app = app.layer(from_fn_with_state(Quiet::begin(), Quiet::note));
     let server = tokio::spawn(axum::serve(OwnerListener::new(listener, owner), app).into_future());
     let reason = tokio::select! {
         reason = signals.any() => reason,
