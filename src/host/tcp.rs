@@ -121,7 +121,8 @@ impl TcpSide {
             traced: None,
             phase,
             readable: open,
-            writable: open,
+            // A service of this machine has accepted before connect(2) returns: worth a look.
+            writable: true,
             to_the_end: false,
         })
     }
@@ -154,10 +155,6 @@ impl TcpSide {
         if self.phase != Phase::Connecting || !self.writable {
             return None;
         }
-        match stream.take_error() {
-            Ok(Some(error)) | Err(error) => return Some(Err(self.unconnected(&error))),
-            Ok(None) => {}
-        }
         match stream.peer_addr() {
             Ok(_) => {
                 self.phase = Phase::Open;
@@ -166,14 +163,18 @@ impl TcpSide {
                     // ICMP does not end what is established (RFC 5461), unless it is asked for.
                     let _ = error_queue::disable(stream, target);
                 }
-                Some(Ok(()))
+                return Some(Ok(()));
             }
-            // mio may wake before the connection is decided.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) => return Some(Err(self.unconnected(&error))),
+        }
+        match stream.take_error() {
+            Ok(Some(error)) | Err(error) => Some(Err(self.unconnected(&error))),
+            // Not decided yet: mio may wake for less.
+            Ok(None) => {
                 self.writable = false;
                 None
             }
-            Err(error) => Some(Err(self.unconnected(&error))),
         }
     }
 

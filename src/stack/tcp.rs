@@ -39,6 +39,8 @@ pub(super) struct Connection {
     progress: Instant,
     /// The acknowledgement that we owe may wait.
     ack_waits: bool,
+    /// Until when the acknowledgement of the container's FIN waits for ours.
+    fin_waits: Option<Instant>,
     /// Probes of a silent container since.
     probes: u32,
 }
@@ -84,6 +86,7 @@ impl Connection {
             space: Space::default(),
             progress: now,
             ack_waits: false,
+            fin_waits: None,
             probes: 0,
         }
     }
@@ -149,6 +152,9 @@ impl Connection {
             self.make_progress(now);
         }
         self.socket.inward.note_written(segment.len as usize);
+        if before_it == State::Established && self.state() == State::CloseWait && emitted.is_none() {
+            self.fin_waits = Some(now + ACK_DELAY);
+        }
         if before_it == State::SynSent && self.state() != State::SynSent {
             self.space.meet(segment, self.socket_ref().recv_capacity());
             self.abilities.segment = self.abilities.segment.min(segment.takes());
@@ -157,14 +163,16 @@ impl Connection {
         emitted
     }
 
-    /// In a conversation, where a short segment follows an answer of ours, the acknowledgement waits a moment for the next
-    /// answer to travel with (RFC 9293 section 3.8.6.3 allows half a second); smoltcp does not let more than a segment's
-    /// worth wait. Whoever sends much, or twice without an answer between, is acknowledged at once.
+    /// In a conversation, where a short segment opens it or follows an answer of ours, the acknowledgement waits a moment
+    /// for the next answer to travel with (RFC 9293 section 3.8.6.3 allows half a second); smoltcp does not let more than a
+    /// segment's worth wait. Whoever sends much, or twice without an answer between, is acknowledged at once.
     fn choose_ack_delay(&mut self, segment: &Segment) {
-        let owes_one = self.space.last_ack != self.next_expected();
+        let next = self.next_expected();
+        let owes_one = self.space.last_ack != next;
         if !owes_one {
             let full = u32::from(self.abilities.mtu.saturating_sub(self.tuple.headers()));
-            self.ack_waits = self.space.answered && (1..full).contains(&segment.len);
+            let opens = self.told.outbound && next == self.space.peer_initial.wrapping_add(1);
+            self.ack_waits = (opens || self.space.answered) && (1..full).contains(&segment.len);
         }
         let delay = self.ack_waits.then_some(ACK_DELAY);
         self.socket().set_ack_delay(delay);
@@ -190,20 +198,31 @@ impl Connection {
 
     /// Writes the next packet to `out`, if there is one to be sent now.
     pub(super) fn transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Emitted> {
-        if self.rests() {
+        if self.rests() || self.held_back().is_some_and(|until| now < until) {
             return None;
         }
         let mut wire = OnePacket::new(self.abilities, None, out);
         self.interface.poll_egress(now, &mut wire, &mut self.socket.set);
         let emitted = wire.emitted()?;
+        self.fin_waits = None;
         self.space.note_sent(&out[..emitted.len]);
         Some(emitted)
+    }
+
+    /// Until when the acknowledgement of the container's FIN is all that there is to send: ours, which follows as a rule,
+    /// takes it along. smoltcp delays the acknowledgement of bytes alone.
+    fn held_back(&self) -> Option<Instant> {
+        self.fin_waits
+            .filter(|_| !self.told.closed && self.socket_ref().send_queue() == 0)
     }
 
     /// When smoltcp wants to be run again, a probe is due, or patience ends.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         if self.rests() {
             return self.patience();
+        }
+        if let Some(until) = self.held_back().filter(|until| now < *until) {
+            return Some(until);
         }
         let mut wanted = self.interface.poll_at(now, &self.socket.set);
         if wanted.is_none() && self.is_established() && self.socket_ref().send_queue() > 0 {

@@ -193,7 +193,7 @@ fn a_fin_behind_bytes_that_do_not_fit_waits_for_them() {
     let mut net = Net::with(|config| config.rings = RingSizes::each(2048));
     let mut peer = net.open(4000);
     net.send(&peer.data(&[1; 1024]));
-    let advertised = net.one_segment();
+    let advertised = net.lone_acknowledgement();
     assert_eq!(advertised.window, 1024);
     assert_eq!(net.drain(peer.flow).len(), 1024);
     // No window update yet: 1024 bytes fit the window that was sent, 1400 fit the ring.

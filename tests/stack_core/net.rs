@@ -223,6 +223,14 @@ impl Net {
         segments.remove(0)
     }
 
+    /// The one acknowledgement that waits a moment for an answer to travel with, and travels alone.
+    pub(crate) fn lone_acknowledgement(&mut self) -> Seen {
+        assert_eq!(self.segments(), [], "it waits");
+        let mut segments = self.wait(Duration::from_millis(1));
+        assert_eq!(segments.len(), 1, "{segments:#?}");
+        segments.remove(0)
+    }
+
     pub(crate) fn pass_time(&mut self, duration: Duration) {
         self.now += duration;
     }

@@ -144,7 +144,7 @@ fn a_flow_that_stands_still_wakes_nobody() {
     let mut peer = net.open(4000);
     net.send(&peer.data(b"not yet read"));
     net.actions();
-    net.segments();
+    net.lone_acknowledgement();
     net.wait(Duration::from_secs(10));
     assert!(net.rests_for(Duration::from_secs(7000)));
 }

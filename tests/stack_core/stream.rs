@@ -10,14 +10,11 @@ use crate::sim::{FAIR, Sim, Weather, exchange};
 fn conversation(net: &mut Net) -> Peer {
     let mut peer = net.open(4000);
     net.send(&peer.data(b"question"));
-    assert_eq!(
-        net.one_segment().ack,
-        Some(peer.seq),
-        "the first is acknowledged at once"
-    );
     net.drain(peer.flow);
+    assert_eq!(net.segments(), [], "none without the answer");
     net.fill(peer.flow, b"answer");
     let answer = net.one_segment();
+    assert_eq!(answer.ack, Some(peer.seq));
     net.send(&peer.take(&answer));
     net.actions();
     peer
@@ -77,6 +74,25 @@ fn a_container_that_waits_for_its_acknowledgement_is_not_kept() {
     assert_eq!((net.segments(), net.wait(Duration::from_secs(1)).len()), (vec![], 1));
     net.send(&peer.data(b"two"));
     assert_eq!(net.one_segment().ack, Some(peer.seq), "no answer came between");
+}
+
+#[test]
+fn the_end_is_acknowledged_with_ours() {
+    let mut net = Net::new();
+    let mut peer = conversation(&mut net);
+    net.send(&peer.fin());
+    assert_eq!(net.segments(), [], "none without our FIN");
+    net.engine.finished(net.now, peer.flow);
+    let fin = net.one_segment();
+    assert_eq!((fin.fin, fin.ack), (true, Some(peer.seq)));
+    net.actions();
+
+    let mut peer = net.open(4001);
+    net.engine.finished(net.now, peer.flow);
+    let fin = net.one_segment();
+    net.send(&peer.take(&fin));
+    net.send(&peer.fin());
+    assert_eq!(net.one_segment().ack, Some(peer.seq), "nothing of ours is to follow");
 }
 
 fn conversation_again(net: &mut Net, mut peer: Peer) -> Peer {

@@ -25,7 +25,7 @@ use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::echo::Request;
 use crate::host::outbound::Outbound;
-use crate::stack::{Common, Config, Directory, Engine, Offload, Passage, ShardId};
+use crate::stack::{Common, Config, Directory, Engine, FlowId, Offload, Passage, ShardId};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
@@ -387,15 +387,14 @@ impl Worker {
                     let way = (target, handling);
                     self.flows
                         .connect(now, &mut self.engine, self.poll.registry(), flow, way, &self.events);
+                    self.serve_flow(now, flow);
                 }
                 Action::Handle { flow, handling } => self.flows.handle(flow, handling),
                 Action::Established { flow } | Action::Drain { flow } | Action::Fill { flow } => {
                     if action == (Action::Established { flow }) {
                         self.flows.establish(flow);
                     }
-                    if self.flows.serve(now, &mut self.engine, flow) {
-                        self.ready.push(Readiness::Flow(flow));
-                    }
+                    self.serve_flow(now, flow);
                 }
                 Action::Finish { flow } => self.flows.finish(flow),
                 Action::Close { flow, how } => {
@@ -406,6 +405,13 @@ impl Worker {
             }
         }
         acted
+    }
+
+    /// Moves what can be moved for a flow; what is left waits for its turn.
+    fn serve_flow(&mut self, now: Instant, flow: FlowId) {
+        if self.flows.serve(now, &mut self.engine, flow) {
+            self.ready.push(Readiness::Flow(flow));
+        }
     }
 
     fn write_frames(&mut self, now: Instant) {
