@@ -102,8 +102,8 @@ def flows(machine, peer, settings):
             said = json.loads(holder.line)
             if said["held"] < settings.flows:
                 raise LeftOut(f"{said['held']} of {settings.flows} flows in {said['seconds']:.0f} s {said['stopped']}".strip())
-            # The helper may take back what it gave them.
-            time.sleep(1)
+            # The helper takes back what it gave them once they rest.
+            time.sleep(3)
             memory = {"rss_flows": resident(other.helpers())} if other.helpers() else {}
             return memory | round_trips(machine, other, settings, port, "_flows")
 

@@ -174,13 +174,13 @@ impl Limits {
 
 impl Default for Limits {
     /// As many flows as connection tracking behind a kernel's bridge has room for on a small machine (65,536,
-    /// nf_conntrack_max); one container alone gets three quarters, so that the next finds room at once. An eighth may be
+    /// nf_conntrack_max); one container alone gets seven eighths, so that the next finds room at once. An eighth may be
     /// half-open: 8,192 handshakes of 100 ms are 80,000 a second. All of it together takes 106,496 descriptors; a machine
     /// that allows fewer gets the same shares of those ([`Limits::within`]).
     fn default() -> Self {
         Self {
             flows: 65_536,
-            flows_per_container: 49_152,
+            flows_per_container: 57_344,
             half_open: 8_192,
             half_open_per_container: 4_096,
             mappings: 16_384,

@@ -10,13 +10,20 @@
 use std::sync::LazyLock;
 use std::time::{Instant as StdInstant, SystemTime, UNIX_EPOCH};
 
-use smoltcp::time::Instant;
+use nix::time::{ClockId, clock_gettime};
+use smoltcp::time::{Duration, Instant};
 
 /// Time since this process first asked, on the monotonic clock: it neither jumps nor runs backwards, and it stands
 /// still while the machine is suspended (CLOCK_MONOTONIC).
 pub fn now() -> Instant {
     let micros = START.elapsed().as_micros();
     Instant::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+/// Processor time that this thread has used (CLOCK_THREAD_CPUTIME_ID).
+pub fn thread_time() -> Duration {
+    let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(std::time::Duration::from);
+    used.unwrap_or_default().into()
 }
 
 /// Seconds since the epoch on the wall clock, for people to read; 0 if the clock stands before 1970.
@@ -52,7 +59,7 @@ mod tests {
     fn runs_forwards() {
         let first = now();
         std::thread::sleep(std::time::Duration::from_millis(2));
-        assert!(now() - first >= smoltcp::time::Duration::from_millis(2));
+        assert!(now() - first >= Duration::from_millis(2));
         assert!(wall_seconds() > 1_700_000_000);
         assert!(wall_nanos() / 1_000_000_000 >= wall_seconds() - 1);
     }

@@ -11,22 +11,24 @@ use smoltcp::time::Instant;
 
 use super::apart::Kept;
 use super::command::{Destination, Events};
+use super::load::{Born, Load};
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::errno::{is_exhaustion, would_block};
 use crate::host::outbound::Outbound;
 use crate::host::tcp::{Progress, TcpSide};
 use crate::stack::{Closing, Engine, FlowId, Handling, PublishId, Target, Unreachable};
+use crate::sys::clock;
 
 /// Host sockets by flow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flows {
     /// Indexed by [`FlowId`], which the engine keeps small.
     sides: Vec<Option<Side>>,
     /// How many there are.
     count: usize,
-    /// How many of them have come to an end in one direction at least.
-    ending: usize,
+    /// Those of them that have not come to an end in one direction at least.
+    load: Load,
     listeners: BTreeMap<PublishId, Listener>,
     /// From where connections go out.
     outbound: Outbound,
@@ -39,8 +41,8 @@ struct Side {
     socket: TcpSide,
     /// The container's side is established; before, nothing moves.
     established: bool,
-    /// One side has finished sending.
-    ending: bool,
+    /// Neither side has finished sending; when it began.
+    going: Option<Born>,
     /// A client's address, and the container's to which it is led if nobody takes it at the first.
     otherwise: Option<(SocketAddr, SocketAddr)>,
 }
@@ -63,21 +65,34 @@ pub(super) struct Client {
 
 impl Flows {
     /// None yet; they will go out from `outbound`.
-    pub(super) fn new(outbound: Outbound) -> Self {
+    pub(super) fn new(outbound: Outbound, processors: usize) -> Self {
         Self {
+            sides: Vec::new(),
+            count: 0,
+            load: Load::new(processors),
+            listeners: BTreeMap::new(),
             outbound,
-            ..Self::default()
+            kept: Kept::default(),
         }
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.count
+    /// How many are to be carried.
+    pub(super) fn carried(&self) -> usize {
+        self.load.carried()
     }
 
-    /// How many are in the midst of it: neither side has finished.
-    pub(super) fn going(&self) -> usize {
-        self.count - self.ending
+    /// How many keep this worker at its queue: those that have finished on one side may still move much on the other.
+    pub(super) fn keeping(&self) -> usize {
+        if self.load.is_passing() {
+            self.load.carried()
+        } else {
+            self.count
+        }
+    }
+
+    /// To be said now and then.
+    pub(super) fn look_at_load(&mut self, now: Instant) {
+        self.load.look(now, clock::thread_time);
     }
 
     /// Remembers readiness.
@@ -177,7 +192,9 @@ impl Flows {
             return;
         };
         self.count -= 1;
-        self.ending -= usize::from(side.ending);
+        if let Some(born) = side.going.take() {
+            self.load.end(born);
+        }
         let otherwise = side.otherwise.take().filter(|_| !side.established);
         match (how, otherwise) {
             (Closing::Graceful, _) => drop(side),
@@ -292,15 +309,14 @@ impl Flows {
         if self.sides.len() <= index {
             self.sides.resize_with(index + 1, || None);
         }
-        self.sides[index] = Some(side);
+        let going = Some(self.load.begin());
+        self.sides[index] = Some(Side { going, ..side });
         self.count += 1;
     }
 
     fn note_end(&mut self, flow: FlowId) {
-        if let Some(side) = self.side(flow)
-            && !std::mem::replace(&mut side.ending, true)
-        {
-            self.ending += 1;
+        if let Some(born) = self.side(flow).and_then(|side| side.going.take()) {
+            self.load.end(born);
         }
     }
 
@@ -348,7 +364,7 @@ impl Side {
         Self {
             socket,
             established,
-            ending: false,
+            going: None,
             otherwise: None,
         }
     }

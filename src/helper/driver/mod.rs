@@ -5,8 +5,8 @@
 //!
 //! It is one [`worker`](worker::Worker) or several, each a thread with a queue of the uplink, an engine and flows of its
 //! own. A flow stays with the worker that saw its first packet, which is the one whose queue the kernel puts the next into,
-//! too; what comes to another is handed over ([`siblings`]). While there is little to carry the first worker reads all queues
-//! and the others rest ([`rest`]). A client of a published port goes to the worker with the
+//! too; what comes to another is handed over ([`siblings`]). While there is little to carry ([`load`]) the first worker reads
+//! all queues and the others rest ([`rest`]). A client of a published port goes to the worker with the
 //! fewest flows, a published port to the workers in turn.
 
 mod apart;
@@ -14,6 +14,7 @@ mod command;
 mod datagrams;
 mod flows;
 mod linger;
+mod load;
 mod queues;
 mod ready;
 mod rest;

@@ -77,7 +77,7 @@ pub(super) fn is_much(flows: usize) -> bool {
 const FEW: usize = 2;
 
 /// How long there must have been little to do before a worker rests.
-const CALM: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -93,11 +93,11 @@ mod tests {
         assert_eq!(rest.judge(at(0), 0, 9), None, "it is given its queue");
         rest.resume(at(0));
         assert_eq!(rest.judge(at(500), 4, 9), None);
-        assert_eq!(rest.judge(at(1400), 0, 1), None);
-        assert_eq!(rest.deadline(0, 1), Some(at(1500)));
-        assert_eq!(rest.judge(at(1500), 1, 2), None, "a flow keeps it");
+        assert_eq!(rest.judge(at(590), 0, 1), None);
+        assert_eq!(rest.deadline(0, 1), Some(at(600)));
+        assert_eq!(rest.judge(at(600), 1, 2), None, "a flow keeps it");
         assert_eq!(rest.deadline(1, 2), None);
-        assert_eq!(rest.judge(at(1501), 0, 1), Some(Wish::Give));
+        assert_eq!(rest.judge(at(601), 0, 1), Some(Wish::Give));
     }
 
     #[test]

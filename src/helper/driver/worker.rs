@@ -78,12 +78,13 @@ impl Worker {
         mail: mpsc::Receiver<Mail>,
         events: Events,
     ) -> io::Result<Self> {
+        let processors = processors();
         Ok(Self {
             poll,
             link: Link::new(uplink),
             queues: Queues::default(),
             engine,
-            flows: Flows::default(),
+            flows: Flows::new(Outbound::default(), processors),
             datagrams: Datagrams::new(Outbound::default()),
             frame: vec![0; FRAME_BYTES].into_boxed_slice(),
             ready: Ready::default(),
@@ -94,13 +95,13 @@ impl Worker {
             stopping: false,
             ordered: false,
             astray: 0,
-            linger: Linger::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            linger: Linger::new(processors),
         })
     }
 
     /// Before anything is opened: all of it goes out from there.
     pub(super) fn go_out_from(&mut self, outbound: Outbound) {
-        self.flows = Flows::new(outbound);
+        self.flows = Flows::new(outbound, processors());
         self.datagrams = Datagrams::new(outbound);
     }
 
@@ -140,14 +141,15 @@ impl Worker {
 
     /// Says what this worker has to do, and hands queues over accordingly.
     fn settle(&mut self, now: Instant) {
-        self.siblings.say(self.flows.going() + self.datagrams.count());
-        let mine = self.count();
+        self.flows.look_at_load(now);
+        self.siblings.say(self.flows.carried() + self.datagrams.count());
+        let mine = self.keeping();
         self.queues.settle(now, self.poll.registry(), &self.siblings, mine);
     }
 
-    /// Flows and mappings of this worker.
-    fn count(&self) -> usize {
-        self.flows.count() + self.datagrams.count()
+    /// Flows and mappings that keep this worker at its queue.
+    fn keeping(&self) -> usize {
+        self.flows.keeping() + self.datagrams.count()
     }
 
     /// Reads a queue from now on.
@@ -195,7 +197,7 @@ impl Worker {
         let deadlines = [
             self.engine.poll_timeout(),
             self.ready.deadline(),
-            self.queues.deadline(&self.siblings, self.count()),
+            self.queues.deadline(&self.siblings, self.keeping()),
         ];
         let deadline = deadlines.into_iter().flatten().min()?;
         let now = clock::now();
@@ -451,6 +453,11 @@ impl Link {
             tracing::debug!(%error, len = transmit.len, "frame to the bridge dropped");
         }
     }
+}
+
+/// Those that this process may use.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// How a frame came.
