@@ -71,7 +71,14 @@ impl TcpSide {
         let stream = stream.map_err(|error| not_connected(&error, target))?;
         let side = Self::register(Stream::Tcp(stream), told, Phase::Connecting, registry, token);
         let side = side.map_err(|error| unreachable(&error))?;
-        Ok(Self { traced, ..side })
+        // A service of this machine has accepted before connect(2) returns. If none has, SO_ERROR is not to be asked yet:
+        // it would tell of what the kernel still means to try again (sk_err_soft).
+        let writable = side.stream.is_connected();
+        Ok(Self {
+            traced,
+            writable,
+            ..side
+        })
     }
 
     /// Takes over an accepted client.
@@ -121,8 +128,7 @@ impl TcpSide {
             traced: None,
             phase,
             readable: open,
-            // A service of this machine has accepted before connect(2) returns: worth a look.
-            writable: true,
+            writable: open,
             to_the_end: false,
         })
     }
@@ -305,6 +311,13 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream,
             Self::Pair(stream) => stream,
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().is_ok(),
+            Self::Pair(_) => true,
         }
     }
 }
