@@ -419,17 +419,25 @@ fn a_busy_port_fails_the_start(host: &Host) -> Outcome {
 }
 
 fn it_ends_with_its_namespace(host: &Host) -> Outcome {
-    let pasta = Pasta::serve(host, "--config-net -t 18080")?;
-    let Pasta { ship, pid, .. } = pasta;
-    drop(ship);
-    until(PATIENCE, "pasta has ended", || {
-        Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
-    })?;
-    same(
-        "its port is free",
-        host.user(&host.peer("hold-tcp 0.0.0.0 18080"))?.ok()?.as_str(),
-        "bound",
-    )?;
+    // By process id, and by the process's file, of which the kernel tells nobody.
+    for path in [false, true] {
+        let ship = Ship::sail(host)?;
+        let target = if path {
+            format!("--netns /proc/{}/ns/net", ship.pid())
+        } else {
+            ship.pid().to_string()
+        };
+        let Pasta { ship, pid, .. } = Pasta::start(host, ship, &format!("--config-net -t 18080 {target}"))?;
+        drop(ship);
+        until(PATIENCE, "pasta has ended", || {
+            Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
+        })?;
+        same(
+            "its port is free",
+            host.user(&host.peer("hold-tcp 0.0.0.0 18080"))?.ok()?.as_str(),
+            "bound",
+        )?;
+    }
     let mut foreground = {
         let ship = Ship::sail(host)?;
         let program = host.gangplank_start("foreground", &format!("pasta -f --config-net {}", ship.pid()))?;

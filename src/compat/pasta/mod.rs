@@ -14,7 +14,7 @@
 //! | [`options`], [`known`], [`refused`], [`addresses`], [`spec`] | what was said |
 //! | [`rule`], [`table`] | what is forwarded, and how that changes |
 //! | [`facts`], [`plan`], [`config`] | what it means on this host: addresses, routes, the engine's settings |
-//! | [`target`], [`command`] | who is served |
+//! | [`target`], [`command`], [`watch`] | who is served |
 //! | [`ports`], [`scan`], [`local`], [`datagrams`] | rules carried out, the loopback's by sockets inside |
 //! | [`sieve`], [`log`] | what is kept off, recorded, told |
 //! | [`run`] | the life of it |
@@ -44,6 +44,7 @@ pub mod sieve;
 pub mod spec;
 pub mod table;
 pub mod target;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
