@@ -69,6 +69,11 @@ pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Setti
     }
 }
 
+/// Whether resolvers are those of the host's file, whatever that says later.
+pub fn reads_resolver_file(plan: &Plan) -> bool {
+    upstream(plan).is_none()
+}
+
 /// Our hardware address.
 pub fn mac(options: &Options) -> [u8; 6] {
     options.mac.map_or(OUR_MAC, |mac| mac.0)

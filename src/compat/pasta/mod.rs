@@ -17,7 +17,7 @@
 //! | [`target`], [`command`], [`watch`] | who is served |
 //! | [`ports`], [`scan`], [`local`], [`datagrams`] | rules carried out, the loopback's by sockets inside |
 //! | [`sieve`], [`log`] | what is kept off, recorded, told |
-//! | [`run`] | the life of it |
+//! | [`run`], [`pid_file`] | the life of it |
 //! | [`control`], [`pesto`] | changes while it runs |
 
 mod addresses;
@@ -33,6 +33,7 @@ pub mod local;
 pub mod log;
 pub mod options;
 pub mod pesto;
+pub mod pid_file;
 pub mod plan;
 pub mod ports;
 pub mod privilege;
