@@ -363,6 +363,9 @@ fn addresses_that_stand_for_the_host(host: &Host) -> Outcome {
         Ok::<_, crate::verdict::Trouble>(host.user(&line)?.stdout.trim().to_owned())
     };
     same("the router's", said(&pasta, OUTSIDE, 7000)?.as_str(), "answer hello")?;
+    for address in [OUTSIDE, "169.254.1.2"] {
+        pasta.run(&format!("ping -c 1 -W 2 {address}"))?;
+    }
     loopback.says("peer 127.0.0.1 ")?;
     same(
         "the host's own",
