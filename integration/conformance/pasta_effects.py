@@ -230,6 +230,17 @@ def tcp_out(stage):
 
 
 @scenario("pasta")
+def outbound_interfaces(stage):
+    """--outbound-if4: what is bound to an interface leaves by no other; the host's loopback is not outside"""
+    seen = {}
+    for name in ("host0", "lo"):
+        box, _ = own(stage, "--outbound-if4", name, "-i", "host0")
+        seen[name] = {"tcp": box.ask("tcp", to=HOST, port=TALK, limit=2), "udp": box.ask("udp", to=HOST, port=TALK, limit=2),
+                      "ping": box.ask("ping", to=HOST, limit=2), "loopback": box.ask("tcp", to=GATEWAY, port=SECRET, limit=2)}
+    return seen
+
+
+@scenario("pasta")
 def tcp_to_gateway(stage):
     """the gateway's address is the host's loopback"""
     seen = own(stage)[0].ask("tcp", to=GATEWAY, port=SECRET)

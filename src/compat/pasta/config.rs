@@ -9,7 +9,7 @@ use super::local::Guest;
 use super::options::Options;
 use super::plan::{Plan, Side, upstream};
 use crate::compat::mooring::Settings;
-use crate::host::outbound::Outbound;
+use crate::host::outbound::{Device, Outbound};
 use crate::host::resolver::Source;
 use crate::netns::line::{LineSpec, SetUp};
 use crate::netns::outpost::OutpostSpec;
@@ -65,6 +65,8 @@ pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Setti
         outbound: Outbound {
             v4: options.v4.outbound,
             v6: options.v6.outbound,
+            device4: options.outbound_if4.as_deref().and_then(Device::named),
+            device6: options.outbound_if6.as_deref().and_then(Device::named),
         },
     }
 }
