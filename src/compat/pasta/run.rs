@@ -151,7 +151,9 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     let privilege = userns.as_ref().map(OwnedFd::try_clone).transpose()?;
     let outpost = config::outpost(options, &plan);
     let (line, inside, garrison) = outpost::establish(&outpost, userns, netns, farewell)?;
-    // Whatever follows, it ends after everything else.
+    // Whatever follows, these end after everything else. The interface last of all: removing it takes the kernel far
+    // longer than giving ports back, and whoever starts the container again wants those.
+    let _interface = line.as_ref().map(|line| line.fd.try_clone()).transpose()?;
     let _recall = garrison.recall()?;
     let cell = Cell {
         resolver_file: config::reads_resolver_file(&plan),
