@@ -32,6 +32,7 @@ cases![
     descriptors_that_run_out_are_no_end,
     without_an_interface,
     a_namespace_that_asks_is_told,
+    a_namespace_that_asks_by_ipv6_is_told,
     pesto_adds_twice_and_deletes_twice,
     what_passes_is_recorded,
     it_keeps_no_file_system_and_no_privilege,
@@ -514,7 +515,7 @@ fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
     let client = Client::udhcpc(host)?;
     let pasta = Pasta::serve(
         host,
-        "-I eth0 -m 1400 --no-map-gw -D 192.0.2.53 --dhcp-dns -S 'corp.example lab' --dhcp-search -t none -u none",
+        "-I eth0 -m 1400 --no-map-gw -D 192.0.2.53 --dhcp-dns -S 'corp.example lab' --dhcp-search -H inside -t none -u none",
     )?;
     same("no address yet", pasta.run("ip -4 address show dev eth0")?.as_str(), "")?;
     pasta.run("ip link set eth0 up")?;
@@ -525,6 +526,7 @@ fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
         " dns 192.0.2.53".to_owned(),
         " mtu 1400".to_owned(),
         " search corp.example lab".to_owned(),
+        " hostname inside".to_owned(),
     ] {
         contains("told", &said, &part)?;
     }
@@ -536,6 +538,23 @@ fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
     silent.run("ip link set eth0 up")?;
     let asked = host.user(&silent.ship.enter(&client.line("-n -q -t 2")))?;
     holds("nobody answers", asked.code != 0)
+}
+
+fn a_namespace_that_asks_by_ipv6_is_told(host: &Host) -> Outcome {
+    host.needs_ipv6()?;
+    let client = Client::dhclient(host)?;
+    let words = "-I eth0 --no-map-gw -D 2001:db8::53 --dhcp-dns -S corp.example --dhcp-search -t none -u none";
+    let pasta = Pasta::serve(host, words)?;
+    pasta.run("ip link set eth0 up")?;
+    until(PATIENCE, "its link-local address is its own", || {
+        let own = pasta.run("ip -6 address show dev eth0 scope link")?;
+        Ok(own.contains("fe80::") && !own.contains("tentative"))
+    })?;
+    let program = host.user_start("dhclient", &pasta.ship.enter(&client.line("-6 -d")))?;
+    program.says(&format!("BOUND6 {HOST6}/"))?;
+    let said = program.output()?;
+    contains("resolver", &said, " dns 2001:db8::53")?;
+    contains("search list", &said, " search corp.example.")
 }
 
 fn pesto_adds_twice_and_deletes_twice(host: &Host) -> Outcome {
