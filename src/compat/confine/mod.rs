@@ -52,6 +52,9 @@ pub struct Cell {
     pub resolver_file: bool,
     /// Whether another user is going to be become.
     pub another_user: bool,
+    /// Where the root is no mount that can be left (pivot_root(2), EINVAL: of an initramfs, or of a chroot), it may be
+    /// covered instead.
+    pub may_chroot: bool,
 }
 
 impl Cell {

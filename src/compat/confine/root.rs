@@ -8,10 +8,11 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
-use nix::unistd::{chdir, getegid, geteuid, pivot_root};
+use nix::unistd::{chdir, chroot, getegid, geteuid, pivot_root};
 
 use super::{Cell, ConfineError};
 use crate::sys::capabilities;
@@ -23,7 +24,7 @@ pub(super) fn leave(userns: Option<OwnedFd>) -> Result<(), ConfineError> {
     {
         join(userns).map_err(ConfineError::UserNamespace)?;
     }
-    pivot(true)?;
+    pivot(true, false)?;
     capabilities::keep_only_low_ports().map_err(ConfineError::Capabilities)
 }
 
@@ -39,7 +40,7 @@ pub(super) fn enter(cell: Cell, userns: Option<OwnedFd>) -> Result<(), ConfineEr
         }
         None => own_user_namespace().map_err(ConfineError::UserNamespace)?,
     }
-    pivot(cell.resolver_file)?;
+    pivot(cell.resolver_file, cell.may_chroot)?;
     match privileged {
         true if cell.another_user => capabilities::keep_low_ports_and_users(),
         true => capabilities::keep_only_low_ports(),
@@ -50,7 +51,7 @@ pub(super) fn enter(cell: Cell, userns: Option<OwnedFd>) -> Result<(), ConfineEr
 }
 
 /// To a new root, in a mount namespace of our own.
-fn pivot(resolver_file: bool) -> Result<(), ConfineError> {
+fn pivot(resolver_file: bool, may_chroot: bool) -> Result<(), ConfineError> {
     step("unshare new mount namespace", unshare(CloneFlags::CLONE_NEWNS))?;
     // Nothing of this is seen by others, and nothing of theirs comes in.
     let everything = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
@@ -70,9 +71,15 @@ fn pivot(resolver_file: bool) -> Result<(), ConfineError> {
     }
     set_read_only().map_err(|error| ConfineError::Root("remount / as read-only", error))?;
     step("chdir to /tmp", chdir(NEW_ROOT))?;
-    // The old root comes to lie over the new one, and goes (pivot_root(2), NOTES).
-    step("pivot_root to /tmp", pivot_root(".", "."))?;
-    step("umount the old root", umount2(".", MntFlags::MNT_DETACH))?;
+    match pivot_root(".", ".") {
+        // Nobody has the privilege to leave it, nor a call to (chroot(2), fchdir(2)), once the rest is given up, too.
+        Err(Errno::EINVAL) if may_chroot => step("chroot to /tmp", chroot("."))?,
+        pivoted => {
+            step("pivot_root to /tmp", pivoted)?;
+            // The old root has come to lie over the new one, and goes (pivot_root(2), NOTES).
+            step("umount the old root", umount2(".", MntFlags::MNT_DETACH))?;
+        }
+    }
     step("chdir to /", chdir("/"))
 }
 

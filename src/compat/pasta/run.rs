@@ -159,6 +159,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     let cell = Cell {
         resolver_file: config::reads_resolver_file(&plan),
         another_user: runas.is_some(),
+        may_chroot: options.chroot_fallback,
     };
     cell.enter(privilege)?;
     let start = Start {
