@@ -309,9 +309,14 @@ fn settle(mut life: Life, in_background: bool, last: LastOpened) -> Result<Life,
     Ok(life)
 }
 
-/// Follows what listens.
+/// Follows what listens, as long as a rule says so; until then it sleeps.
 async fn follow(ports: &Mutex<Ports>) {
+    let changed = ports.lock().await.changed();
     loop {
+        if !ports.lock().await.follows() {
+            changed.notified().await;
+            continue;
+        }
         tokio::time::sleep(SCAN_PERIOD).await;
         let mut ports = ports.lock().await;
         if ports.follows() {
