@@ -217,8 +217,48 @@ def offer(message):
             found["kind"] = value[0]
         elif code in (1, 3, 6):
             found[{1: "mask", 3: "router", 6: "names"}[code]] = [socket.inet_ntoa(value[it:it + 4]) for it in range(0, length, 4)]
+        elif code in (12, 81):
+            found[{12: "hostname", 81: "fqdn"}[code]] = value.decode("latin-1")
         at += 2 + length
     return found
+
+
+@order
+def dhcpv6(interface, kind, address=None, names_server=False, limit=LIMIT):
+    """What a DHCPv6 server answers (RFC 8415) to a message of that kind; `address` is in it, and who the server is if `names_server`."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(limit)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        sock.bind(("::", 546))
+        to = ("ff02::1:2", 547, 0, socket.if_nametoindex(interface))
+
+        def exchange(kind, *options):
+            sock.sendto(bytes([kind]) + b"abc" + b"".join(struct.pack("!HH", code, len(data)) + data for code, data in options), to)
+            answer = sock.recv(2048)
+            return answer[0], dict(options_of(answer[4:]))
+
+        client = (1, bytes.fromhex("0003000102000000000a"))
+        inside = b"" if address is None else struct.pack("!HH", 5, 24) + socket.inet_pton(socket.AF_INET6, address) + bytes(8)
+        association = (3, b"here" + bytes(8) + inside)
+        server = [(2, exchange(1, client, association)[1][2])] if names_server else []
+        answered, options = exchange(kind, client, *server, *([] if kind == 11 else [association]))
+        found = {"kind": answered, "client": options.get(1) == client[1]}
+        if 3 in options and kind != 11:
+            found["times"] = options[3][4:12].hex()
+            for code, data in options_of(options[3][12:]):
+                if code == 5:
+                    found["address"], found["lives"] = socket.inet_ntop(socket.AF_INET6, data[:16]), data[16:24].hex()
+                elif code == 13:
+                    found["status"] = data[1]
+        return found | {name: options[code].decode("latin-1") for code, name in ((23, "names"), (24, "search"), (39, "fqdn")) if code in options}
+
+
+def options_of(data):
+    """DHCPv6's options, one by one."""
+    while len(data) >= 4:
+        code, length = struct.unpack("!HH", data[:4])
+        yield code, data[4:4 + length]
+        data = data[4 + length:]
 
 
 def checksum(data):

@@ -209,6 +209,62 @@ def addresses_by_dhcp_with_names(stage):
 
 
 @scenario("pasta")
+def addresses_by_dhcp_with_own_names(stage):
+    """-H, --fqdn: the container's own names in the offer"""
+    stage.needs("pasta", "--fqdn")
+    box = stage.box()
+    file = stage.path("plain.pid")
+    stage.tried([stage.program("pasta"), "-q", "-4", *OWN, *CLOSED, "-H", "inside", "--fqdn", "inside.example.test", "-P", file, box.pid])
+    kill_later(stage, file)
+    box.ask("run", words=["ip", "link", "set", "tap0", "up"])
+    return box.ask("dhcp", interface="tap0")
+
+
+def asking_by_v6(stage, *options):
+    """A container that has nothing but a link-local address."""
+    box = stage.box()
+    box.ask("run", words=["sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"])
+    file = stage.path("plain.pid")
+    stage.tried([stage.program("pasta"), "-q", "-6", "-I", "tap0", "-a", ADDRESS6, "-g", GATEWAY6, *CLOSED, *options, "-P", file, box.pid])
+    kill_later(stage, file)
+    box.ask("run", words=["ip", "link", "set", "tap0", "up"])
+    box.ask("wait_for_address", prefix="fe80::")
+    return box
+
+
+@scenario("pasta")
+def addresses_by_dhcpv6(stage):
+    """what its DHCPv6 server advertises, gives, prolongs, confirms, and takes back"""
+    box = asking_by_v6(stage)
+    seen = {"solicit": box.ask("dhcpv6", interface="tap0", kind=1)}
+    for name, kind, named in (("request", 3, True), ("confirm", 4, False), ("renew", 5, True), ("release", 8, True), ("decline", 9, True)):
+        seen[name] = box.ask("dhcpv6", interface="tap0", kind=kind, address=ADDRESS6, names_server=named, limit=1)
+    seen["without server"] = box.ask("dhcpv6", interface="tap0", kind=3, address=ADDRESS6, limit=1)
+    seen["elsewhere"] = box.ask("dhcpv6", interface="tap0", kind=3, address="2001:db8:99::9", names_server=True)
+    return stage.take_for_granted(seen["solicit"].get("address") == ADDRESS6, seen)
+
+
+@scenario("pasta")
+def addresses_by_dhcpv6_with_names(stage):
+    """--dhcp-dns -D, --fqdn: the same by DHCPv6"""
+    stage.needs("pasta", "--fqdn")
+    box = asking_by_v6(stage, "-D", "2001:db8::53", "--dhcp-dns", "--fqdn", "inside.example.test")
+    return {"solicit": box.ask("dhcpv6", interface="tap0", kind=1), "information": box.ask("dhcpv6", interface="tap0", kind=11)}
+
+
+@scenario("pasta")
+def dhcpv6_rebinding(stage):
+    """what it says to who asks any server for longer"""
+    return asking_by_v6(stage).ask("dhcpv6", interface="tap0", kind=6, address=ADDRESS6, limit=1)
+
+
+@scenario("pasta")
+def dhcpv6_off(stage):
+    """--no-dhcpv6: nobody answers"""
+    return asking_by_v6(stage, "--no-dhcpv6").ask("dhcpv6", interface="tap0", kind=1, limit=1)
+
+
+@scenario("pasta")
 def dhcp_off(stage):
     """--no-dhcp: nobody offers"""
     box = stage.box()
@@ -227,6 +283,17 @@ def tcp_out(stage):
     """a connection to an address of the host; what the server sees"""
     seen = own(stage)[0].ask("tcp", to=HOST, port=TALK)
     return stage.take_for_granted(seen == {"said": f"{HOST} to {HOST}: hello"}, seen)
+
+
+@scenario("pasta")
+def outbound_interfaces(stage):
+    """--outbound-if4: what is bound to an interface leaves by no other; the host's loopback is not outside"""
+    seen = {}
+    for name in ("host0", "lo"):
+        box, _ = own(stage, "--outbound-if4", name, "-i", "host0")
+        seen[name] = {"tcp": box.ask("tcp", to=HOST, port=TALK, limit=2), "udp": box.ask("udp", to=HOST, port=TALK, limit=2),
+                      "ping": box.ask("ping", to=HOST, limit=2), "loopback": box.ask("tcp", to=GATEWAY, port=SECRET, limit=2)}
+    return seen
 
 
 @scenario("pasta")

@@ -331,7 +331,7 @@ def descriptors_inherited(stage):
 
 @scenario("pasta")
 def confinement(stage):
-    """no new privileges, a filter of system calls, and none of the host's files"""
+    """no new privileges, a filter of system calls, none of the host's files, nothing to write to, and hidden from its user"""
     run = join(stage, stage.box(), *CLOSED)
 
     def status(key):
@@ -341,4 +341,7 @@ def confinement(stage):
     # The caller may go on a little before the last of it.
     with contextlib.suppress(Failure):
         wait_until("the filter is there", lambda: status("Seccomp") == "2", 1)
-    return {"NoNewPrivs": status("NoNewPrivs"), "Seccomp": status("Seccomp"), "root": sorted(os.listdir(f"/proc/{run.daemon}/root/"))}
+    with open(f"/proc/{run.daemon}/mountinfo") as mounts:
+        writable = [line for line in mounts if "ro" not in line.split()[5].split(",")]
+    return {"NoNewPrivs": status("NoNewPrivs"), "Seccomp": status("Seccomp"), "root": sorted(os.listdir(f"/proc/{run.daemon}/root/")),
+            "writable": len(writable), "hidden": os.stat(f"/proc/{run.daemon}/fd").st_uid == 0}

@@ -64,6 +64,7 @@ impl PingSocket {
         };
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol))?;
         socket.set_nonblocking(true)?;
+        outbound.choose_device(&socket, target)?;
         if let Some(source) = outbound.towards(target) {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }

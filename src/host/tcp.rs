@@ -278,6 +278,7 @@ fn open(target: SocketAddr, handling: Handling, told: &mut Told, traced: Option<
 
 /// connect(2), from the address that is meant for the target.
 fn call(socket: Socket, outbound: Outbound, target: SocketAddr) -> io::Result<TcpStream> {
+    outbound.choose_device(&socket, target.ip())?;
     if let Some(source) = outbound.towards(target.ip()) {
         // The port is chosen when the target is known, of which each has 64 Ki (ip(7)); before Linux 4.2 it is chosen now.
         let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);

@@ -52,6 +52,7 @@ impl UdpSide {
         {
             socket = neighbour;
         }
+        outbound.choose_device(&socket, target.ip())?;
         Self::watch(socket, registry, token)
     }
 

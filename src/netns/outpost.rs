@@ -7,13 +7,15 @@
 //! Besides the sockets it hands over the namespace's own tables of sockets (proc_net(5): a table shows the namespace in
 //! which it was opened), from which the caller sees what listens inside.
 //!
+//! What the caller can't do at its own end, for it has left the file system, the child does at its last.
+//!
 //! The child ends with the channel, or with the caller; what it has inherited of the caller's descriptors it holds for as
 //! long, but for the standard streams. It is not dumpable, so the root of the namespace can't take it over, and
 //! keeps no privilege but that of binding low ports there; if it is killed or stopped, no more sockets come, and that is told as an error.
 
 use std::fs::File;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
@@ -94,14 +96,28 @@ pub struct Garrison {
     channel: UnixStream,
 }
 
+/// Ends the child when this is dropped, and waits until it has done what it was to do last.
+#[derive(Debug)]
+pub struct Recall(UnixStream);
+
+impl Drop for Recall {
+    fn drop(&mut self) {
+        // Its own end closes when it ends. One that is stopped keeps nobody for long.
+        let _ = self.0.shutdown(Shutdown::Write);
+        while let Ok(1..) = self.0.read(&mut [0; 64]) {}
+    }
+}
+
 /// Starts the child in `netns`, with the privilege that `userns` gives (see [`line::tie`]), and has it make the line.
+/// `farewell` is what it does when it is told to end, in the file system that there is now.
 pub fn establish(
     spec: &OutpostSpec,
     userns: Option<OwnedFd>,
     netns: OwnedFd,
+    farewell: impl FnOnce(),
 ) -> Result<(Option<Attached>, SocketTables, Garrison), LineError> {
-    let (_child, channel) =
-        process::spawn_copy(|channel| serve(spec, userns, netns, channel)).map_err(LineError::Start)?;
+    let serve = |channel| serve(spec, userns, netns, channel, farewell);
+    let (_child, channel) = process::spawn_copy(serve).map_err(LineError::Start)?;
     let reply: Option<Reply<Established>> = receive(&channel).map_err(LineError::Died)?;
     let gone = || LineError::Died(io::ErrorKind::UnexpectedEof.into());
     let Established { line, tables } = reply.ok_or_else(gone)??;
@@ -124,6 +140,11 @@ pub fn establish(
 }
 
 impl Garrison {
+    /// The way to its end.
+    pub fn recall(&self) -> io::Result<Recall> {
+        self.channel.try_clone().map(Recall)
+    }
+
     /// From now on sockets can be had; a thread of its own waits for the child.
     pub fn open(self) -> io::Result<Outpost> {
         let (orders, queue) = mpsc::channel::<Order>();
@@ -167,7 +188,13 @@ fn fetch(channel: &UnixStream, wanted: &Wanted) -> io::Result<OwnedFd> {
     }
 }
 
-fn serve(spec: &OutpostSpec, userns: Option<OwnedFd>, netns: OwnedFd, channel: UnixStream) -> u8 {
+fn serve(
+    spec: &OutpostSpec,
+    userns: Option<OwnedFd>,
+    netns: OwnedFd,
+    channel: UnixStream,
+    farewell: impl FnOnce(),
+) -> u8 {
     let told = match begin(spec, userns, netns) {
         Ok((line, tables)) => {
             silence();
@@ -201,6 +228,7 @@ fn serve(spec: &OutpostSpec, userns: Option<OwnedFd>, netns: OwnedFd, channel: U
             break;
         }
     }
+    farewell();
     0
 }
 

@@ -93,7 +93,8 @@ pub enum GatewayLead {
 pub struct Alias {
     /// The address.
     pub address: IpAddr,
-    /// The address of the host that it stands for; without one it swallows what comes, and answers echo requests.
+    /// The address of the host that it stands for; without one it swallows what comes. Echo requests are answered here,
+    /// either way.
     pub host: Option<IpAddr>,
 }
 
@@ -145,7 +146,7 @@ pub enum Lead {
 /// Where an echo request leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EchoLead {
-    /// The gateway itself answers.
+    /// We answer.
     Gateway,
     /// To this address in the host's network.
     Host(IpAddr),
@@ -299,8 +300,9 @@ impl Policy {
     /// Where an echo request to `target` leads.
     pub fn lead_echo(&self, target: IpAddr) -> EchoLead {
         let address = target.to_canonical();
-        if let Some(alias) = self.alias(address) {
-            return alias.host.map_or(EchoLead::Gateway, EchoLead::Host);
+        // What it stands for is this host, which always answers itself.
+        if self.alias(address).is_some() {
+            return EchoLead::Gateway;
         }
         let passed_on = self.is_gateway(address) && self.layout.gateway == GatewayLead::Outside;
         if self.is_ours(address) && !passed_on {
@@ -598,6 +600,20 @@ mod tests {
         ];
         for (target, expected) in table {
             assert_eq!(policy.lead_echo(target.parse().unwrap()), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn whatever_stands_for_the_host_answers_echoes() {
+        let mut policy = policy(HostAccess::None);
+        let address: IpAddr = "172.17.0.2".parse().unwrap();
+        for host in [
+            None,
+            Some(Ipv4Addr::LOCALHOST.into()),
+            Some("198.51.100.1".parse().unwrap()),
+        ] {
+            policy.layout.aliases = vec![Alias { address, host }];
+            assert_eq!(policy.lead_echo(address), EchoLead::Gateway, "{host:?}");
         }
     }
 

@@ -5,11 +5,31 @@ use std::io;
 /// Keeps CAP_NET_BIND_SERVICE, where it is held, and gives up every other capability for good: bounding and ambient set
 /// included, and nothing that is executed later gets any back. For a process that has one thread; others keep theirs.
 pub fn keep_only_low_ports() -> io::Result<()> {
+    let low_ports = 1 << NET_BIND_SERVICE;
+    keep(low_ports, low_ports)
+}
+
+/// The same, and what it takes to become another user; once that is done, none is left. Nothing is inheritable.
+pub fn keep_low_ports_and_users() -> io::Result<()> {
+    keep(1 << NET_BIND_SERVICE | 1 << SETUID | 1 << SETGID, 0)
+}
+
+/// Gives up every capability.
+pub fn keep_none() -> io::Result<()> {
+    keep(0, 0)
+}
+
+/// Whether this thread may mount what it likes in a mount namespace of its own.
+pub fn has_sys_admin() -> io::Result<bool> {
+    Ok(get()?[0].effective & (1 << SYS_ADMIN) != 0)
+}
+
+fn keep(kept: u32, inheritable: u32) -> io::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
     // SAFETY: takes numbers only.
     let cleared = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     check(cleared.into())?;
-    for capability in (0..u64::BITS).filter(|capability| *capability != NET_BIND_SERVICE) {
+    for capability in (0..u64::BITS).filter(|capability| *capability >= u32::BITS || kept & (1 << capability) == 0) {
         // SAFETY: takes numbers only.
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
         match check(dropped.into()) {
@@ -18,11 +38,11 @@ pub fn keep_only_low_ports() -> io::Result<()> {
             dropped => dropped?,
         }
     }
-    let held = get()?[0].permitted & (1 << NET_BIND_SERVICE);
+    let held = get()?[0].permitted & kept;
     let low = Data {
         effective: held,
         permitted: held,
-        inheritable: held,
+        inheritable: held & inheritable,
     };
     set([low, Data::default()])
 }
@@ -72,5 +92,8 @@ const HEADER: Header = Header {
     pid: 0,
 };
 
-/// CAP_NET_BIND_SERVICE.
+/// CAP_SETGID, CAP_SETUID, CAP_NET_BIND_SERVICE and CAP_SYS_ADMIN.
+const SETGID: u32 = 6;
+const SETUID: u32 = 7;
 const NET_BIND_SERVICE: u32 = 10;
+const SYS_ADMIN: u32 = 21;

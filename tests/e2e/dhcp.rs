@@ -208,7 +208,7 @@ impl Client {
         )))
     }
 
-    fn dhclient(host: &Host) -> Outcome<Self> {
+    pub(crate) fn dhclient(host: &Host) -> Outcome<Self> {
         host.user("dhclient --version")?.possible("there is no dhclient")?;
         let (script, home) = (script(host, "dhclient.sh", DHCLIENT)?, host.home());
         let (home, program) = (home.display(), host.folder().join("dhclient"));

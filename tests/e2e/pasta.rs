@@ -32,8 +32,11 @@ cases![
     descriptors_that_run_out_are_no_end,
     without_an_interface,
     a_namespace_that_asks_is_told,
+    a_namespace_that_asks_by_ipv6_is_told,
     pesto_adds_twice_and_deletes_twice,
     what_passes_is_recorded,
+    it_keeps_no_file_system_and_no_privilege,
+    it_is_not_served_unconfined,
     refusals_in_the_originals_words,
     probes,
 ];
@@ -85,6 +88,15 @@ impl<'h> Pasta<'h> {
 
     fn is_running(&self) -> Outcome<bool> {
         Ok(fs::exists(format!("/proc/{}/ns/net", self.pid))?)
+    }
+
+    /// A field of proc_pid_status(5).
+    fn status(&self, field: &str) -> Outcome<String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        Ok(line.unwrap_or_default().trim().to_owned())
     }
 
     /// Ends it as its callers do, and waits until it has.
@@ -352,6 +364,9 @@ fn addresses_that_stand_for_the_host(host: &Host) -> Outcome {
         Ok::<_, crate::verdict::Trouble>(host.user(&line)?.stdout.trim().to_owned())
     };
     same("the router's", said(&pasta, OUTSIDE, 7000)?.as_str(), "answer hello")?;
+    for address in [OUTSIDE, "169.254.1.2"] {
+        pasta.run(&format!("ping -c 1 -W 2 {address}"))?;
+    }
     loopback.says("peer 127.0.0.1 ")?;
     same(
         "the host's own",
@@ -419,17 +434,25 @@ fn a_busy_port_fails_the_start(host: &Host) -> Outcome {
 }
 
 fn it_ends_with_its_namespace(host: &Host) -> Outcome {
-    let pasta = Pasta::serve(host, "--config-net -t 18080")?;
-    let Pasta { ship, pid, .. } = pasta;
-    drop(ship);
-    until(PATIENCE, "pasta has ended", || {
-        Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
-    })?;
-    same(
-        "its port is free",
-        host.user(&host.peer("hold-tcp 0.0.0.0 18080"))?.ok()?.as_str(),
-        "bound",
-    )?;
+    // By process id, and by the process's file, of which the kernel tells nobody.
+    for path in [false, true] {
+        let ship = Ship::sail(host)?;
+        let target = if path {
+            format!("--netns /proc/{}/ns/net", ship.pid())
+        } else {
+            ship.pid().to_string()
+        };
+        let Pasta { ship, pid, .. } = Pasta::start(host, ship, &format!("--config-net -t 18080 {target}"))?;
+        drop(ship);
+        until(PATIENCE, "pasta has ended", || {
+            Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
+        })?;
+        same(
+            "its port is free",
+            host.user(&host.peer("hold-tcp 0.0.0.0 18080"))?.ok()?.as_str(),
+            "bound",
+        )?;
+    }
     let mut foreground = {
         let ship = Ship::sail(host)?;
         let program = host.gangplank_start("foreground", &format!("pasta -f --config-net {}", ship.pid()))?;
@@ -492,7 +515,7 @@ fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
     let client = Client::udhcpc(host)?;
     let pasta = Pasta::serve(
         host,
-        "-I eth0 -m 1400 --no-map-gw -D 192.0.2.53 --dhcp-dns -S 'corp.example lab' --dhcp-search -t none -u none",
+        "-I eth0 -m 1400 --no-map-gw -D 192.0.2.53 --dhcp-dns -S 'corp.example lab' --dhcp-search -H inside -t none -u none",
     )?;
     same("no address yet", pasta.run("ip -4 address show dev eth0")?.as_str(), "")?;
     pasta.run("ip link set eth0 up")?;
@@ -503,6 +526,7 @@ fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
         " dns 192.0.2.53".to_owned(),
         " mtu 1400".to_owned(),
         " search corp.example lab".to_owned(),
+        " hostname inside".to_owned(),
     ] {
         contains("told", &said, &part)?;
     }
@@ -514,6 +538,23 @@ fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
     silent.run("ip link set eth0 up")?;
     let asked = host.user(&silent.ship.enter(&client.line("-n -q -t 2")))?;
     holds("nobody answers", asked.code != 0)
+}
+
+fn a_namespace_that_asks_by_ipv6_is_told(host: &Host) -> Outcome {
+    host.needs_ipv6()?;
+    let client = Client::dhclient(host)?;
+    let words = "-I eth0 --no-map-gw -D 2001:db8::53 --dhcp-dns -S corp.example --dhcp-search -t none -u none";
+    let pasta = Pasta::serve(host, words)?;
+    pasta.run("ip link set eth0 up")?;
+    until(PATIENCE, "its link-local address is its own", || {
+        let own = pasta.run("ip -6 address show dev eth0 scope link")?;
+        Ok(own.contains("fe80::") && !own.contains("tentative"))
+    })?;
+    let program = host.user_start("dhclient", &pasta.ship.enter(&client.line("-6 -d")))?;
+    program.says(&format!("BOUND6 {HOST6}/"))?;
+    let said = program.output()?;
+    contains("resolver", &said, " dns 2001:db8::53")?;
+    contains("search list", &said, " search corp.example.")
 }
 
 fn pesto_adds_twice_and_deletes_twice(host: &Host) -> Outcome {
@@ -573,6 +614,86 @@ fn what_passes_is_recorded(host: &Host) -> Outcome {
         .filter(|window| *window == b"hello-on-the-wire")
         .count();
     holds(format!("there and back: {said}"), said >= 2)
+}
+
+/// From outside; and with all of it, what needs files goes on: the record, the log, resolvers, pesto, the end.
+fn it_keeps_no_file_system_and_no_privilege(host: &Host) -> Outcome {
+    let file = |name: &str| host.home().join(name);
+    let (log, record, socket) = (file("log"), file("record"), file("pasta.sock"));
+    let words = format!(
+        "--config-net -d -l {} -p {} -c {} --dns-forward 169.254.1.1 -t none -u none -T none -U none",
+        log.display(),
+        record.display(),
+        socket.display()
+    );
+    let pasta = Pasta::serve(host, &words)?;
+    // Whoever started it may go on a little before the last of it.
+    until(PATIENCE, "the filter is there", || Ok(pasta.status("Seccomp")? == "2"))?;
+    for capabilities in ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"] {
+        same(capabilities, pasta.status(capabilities)?.as_str(), "0000000000000000")?;
+    }
+    same("NoNewPrivs", pasta.status("NoNewPrivs")?.as_str(), "1")?;
+    let process = format!("/proc/{}", pasta.pid);
+    for entry in fs::read_dir(format!("{process}/root"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let resolvers = host.folder().components().nth(1);
+        let needed = ["etc", "run"].contains(&name.as_str())
+            || resolvers.is_some_and(|folder| folder.as_os_str().to_string_lossy() == name);
+        holds(format!("{name} is needed"), needed)?;
+    }
+    for line in fs::read_to_string(format!("{process}/mountinfo"))?.lines() {
+        let options = line.split(' ').nth(5).unwrap_or_default();
+        holds(
+            format!("read-only: {line}"),
+            options.split(',').any(|option| option == "ro"),
+        )?;
+    }
+    let ask = |line: &str| Ok::<_, crate::verdict::Trouble>(host.user(&pasta.ship.enter(line))?.stdout);
+    let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let said = ask(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello")))?;
+    same("out", said.trim(), "answer hello")?;
+    let size = fs::metadata(&log)?.len();
+    holds(format!("the log is of {size} bytes"), size > 0)?;
+    let _resolver = host.host_server("resolver", "dns-server 127.0.0.54")?;
+    fs::write(host.folder().join("resolv.conf"), "nameserver 127.0.0.54\n")?;
+    until(PATIENCE, "resolvers are read again", || {
+        Ok(ask("dig +short +tries=1 +time=2 @169.254.1.1 www.example.test")?.trim() == "192.0.2.7")
+    })?;
+    let _server = pasta.inside("server", "tcp-echo 0.0.0.0 18081")?;
+    host.gangplank(&format!("pesto -A -t 18081 {}", socket.display()))?
+        .ok()?;
+    for address in [HOST, "127.0.0.1"] {
+        let said = host.user(&host.peer(&format!("tcp-ask {address} 18081 hello")))?.ok()?;
+        same("in", said.as_str(), "answer hello")?;
+    }
+    pasta.end()?;
+    holds("its socket is gone", !socket.exists())?;
+    holds("its PID file is gone", !pasta.folder.join("pid").exists())?;
+    drop(pasta);
+    // Nobody is asked but who was named: nothing is left to be read.
+    let pasta = Pasta::serve(host, "--config-net -t none -u none --dns-host 127.0.0.54")?;
+    let root = fs::read_dir(format!("/proc/{}/root", pasta.pid))?;
+    same("an empty root", root.count(), 0)
+}
+
+/// As the original has it: nothing is served without.
+fn it_is_not_served_unconfined(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let pid_file = host.home().join("pid");
+    let line = format!(
+        "unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_mnt_namespaces; unshare --net sleep 60 & \
+         sleep 0.2; {} pasta -q --config-net -P {} -t none -u none $!; echo $?; kill $!'",
+        host.binary(),
+        pid_file.display()
+    );
+    drop(ship);
+    let ran = host.user(&line)?;
+    contains("status", &ran.stdout, "1\n")?;
+    contains("why", &ran.stderr, "Failed to sandbox process, exiting")?;
+    holds(
+        "nothing is left",
+        !pid_file.exists() || fs::metadata(&pid_file)?.len() == 0,
+    )
 }
 
 fn refusals_in_the_originals_words(host: &Host) -> Outcome {

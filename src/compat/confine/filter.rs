@@ -22,19 +22,13 @@ pub enum FilterError {
     Install(#[from] seccompiler::Error),
 }
 
-/// Installs both, for all threads and for good.
-pub(super) fn install() -> Result<(), FilterError> {
-    let allowed = program(allowed()?, SeccompAction::Errno(EPERM), SeccompAction::Allow)?;
-    install_fatal()?;
-    apply_filter_all_threads(&allowed)?;
-    Ok(())
-}
-
-/// Installs the first alone.
-pub(super) fn install_fatal() -> Result<(), FilterError> {
+/// Installs both, for all threads and for good. `removes` leaves it possible to remove a file.
+pub(super) fn install(removes: bool) -> Result<(), FilterError> {
     let fatal = FATAL.iter().map(|call| (*call, Vec::new())).collect();
     let fatal = program(fatal, SeccompAction::Allow, SeccompAction::KillProcess)?;
+    let allowed = program(allowed(removes)?, SeccompAction::Errno(EPERM), SeccompAction::Allow)?;
     apply_filter_all_threads(&fatal)?;
+    apply_filter_all_threads(&allowed)?;
     Ok(())
 }
 
@@ -45,7 +39,7 @@ fn program(rules: Rules, otherwise: SeccompAction, matched: SeccompAction) -> Re
     filter.try_into()
 }
 
-fn allowed() -> Result<Rules, BackendError> {
+fn allowed(removes: bool) -> Result<Rules, BackendError> {
     let mut rules: Rules = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
     rules.extend(OF_THIS_MACHINE.iter().map(|call| (*call, Vec::new())));
     // No socket but for the internet: none of the host's services answers there.
@@ -64,8 +58,15 @@ fn allowed() -> Result<Rules, BackendError> {
         rules.insert(call, vec![rule(2, not_executable.clone(), 0)?]);
     }
     // Relative to nothing but the root, and never to be written.
-    let to_write = SeccompCmpOp::MaskedEq(bits(libc::O_ACCMODE));
-    rules.insert(libc::SYS_openat, vec![rule(2, to_write, bits(libc::O_RDONLY))?]);
+    let to_write = || SeccompCmpOp::MaskedEq(bits(libc::O_ACCMODE));
+    let reading = condition(2, to_write(), bits(libc::O_RDONLY))?;
+    let no_folder = condition(0, SeccompCmpOp::Eq, u64::from(libc::AT_FDCWD.cast_unsigned()))?;
+    rules.insert(libc::SYS_openat, vec![SeccompRule::new(vec![no_folder, reading])?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, vec![rule(1, to_write(), bits(libc::O_RDONLY))?]);
+    if removes {
+        rules.insert(libc::SYS_unlinkat, Vec::new());
+    }
     Ok(rules)
 }
 
@@ -76,8 +77,11 @@ fn each<const N: usize>(argument: u8, values: [i64; N]) -> Result<Vec<SeccompRul
 }
 
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?;
-    SeccompRule::new(vec![condition])
+    SeccompRule::new(vec![condition(argument, operator, value)?])
+}
+
+fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
 }
 
 fn bits(flags: libc::c_int) -> u64 {
@@ -190,7 +194,11 @@ const ALLOWED: &[i64] = &[
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
     libc::SYS_restart_syscall,
-    // The resolver file, and that the API's socket goes.
+    // What is joined without a copy, a log file that makes room, and a command's status.
+    libc::SYS_splice,
+    libc::SYS_ftruncate,
+    libc::SYS_wait4,
+    // The resolver file.
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -200,7 +208,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_rm_watch,
     libc::SYS_uname,
-    libc::SYS_unlinkat,
     // Memory.
     libc::SYS_brk,
     libc::SYS_munmap,
@@ -243,13 +250,18 @@ mod tests {
     fn both_can_be_put_together() {
         let fatal = FATAL.iter().map(|call| (*call, Vec::new())).collect();
         assert!(program(fatal, SeccompAction::Allow, SeccompAction::KillProcess).is_ok());
-        let program = program(allowed().unwrap(), SeccompAction::Errno(EPERM), SeccompAction::Allow).unwrap();
+        let program = program(
+            allowed(true).unwrap(),
+            SeccompAction::Errno(EPERM),
+            SeccompAction::Allow,
+        )
+        .unwrap();
         assert!(program.len() < 4096, "BPF_MAXINSNS");
     }
 
     #[test]
     fn nothing_is_both_allowed_and_fatal() {
-        let allowed = allowed().unwrap();
+        let allowed = allowed(true).unwrap();
         assert!(FATAL.iter().all(|call| !allowed.contains_key(call)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a process that carries a hostile container's packets gives up, for personalities that are asked to.
+//! What a process that carries a hostile container's packets gives up: slirp4netns where it is asked to, pasta always.
 //!
 //! In two steps, for each needs what the other takes away:
 //!
@@ -8,7 +8,8 @@
 //! | [`Confinement::forbid_system_calls`] | all threads started | the system calls that the data plane, the resolver and the API make |
 //!
 //! Of `/run` only the directory in which the host's resolver file really is can be seen, so no bus and no runtime's socket
-//! can be reached. The resolver file is still followed when it changes.
+//! can be reached. The resolver file is still followed when it changes. [`Cell`] is the same for pasta: the root is empty
+//! where the resolvers were named, and of privilege nothing is left that came with a container's user namespace.
 
 mod filter;
 mod root;
@@ -44,10 +45,30 @@ pub enum ConfineError {
     Filter(#[from] FilterError),
 }
 
-/// For those who keep the file system: ends the process at what only an intruder would do (programs, namespaces, mounts,
-/// other processes). All threads have started, and whatever needed privilege is done.
-pub fn forbid_intrusion() -> Result<(), FilterError> {
-    filter::install_fatal()
+/// What a root without anything in it is left with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell {
+    /// The host's resolver file and whatever it may be replaced by, to follow it.
+    pub resolver_file: bool,
+    /// Whether another user is going to be become.
+    pub another_user: bool,
+    /// Where the root is no mount that can be left (pivot_root(2), EINVAL: of an initramfs, or of a chroot), it may be
+    /// covered instead.
+    pub may_chroot: bool,
+}
+
+impl Cell {
+    /// The first step for whoever is always confined: by the privilege that it has, or else by what `userns` gives, or
+    /// else by what a user namespace of its own does.
+    pub fn enter(self, userns: Option<OwnedFd>) -> Result<(), ConfineError> {
+        root::enter(self, userns)
+    }
+
+    /// The second step, without removing files.
+    pub fn forbid_system_calls() -> Result<(), ConfineError> {
+        filter::install(false)?;
+        Ok(())
+    }
 }
 
 impl Confinement {
@@ -59,7 +80,7 @@ impl Confinement {
     /// The second step.
     pub fn forbid_system_calls(self) -> Result<(), ConfineError> {
         if self.seccomp {
-            filter::install()?;
+            filter::install(true)?;
         }
         Ok(())
     }

@@ -8,11 +8,13 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{chdir, geteuid, pivot_root};
+use nix::sys::prctl;
+use nix::unistd::{chdir, chroot, getegid, geteuid, pivot_root};
 
-use super::ConfineError;
+use super::{Cell, ConfineError};
 use crate::sys::capabilities;
 
 /// Leaves the file system and all privilege but one.
@@ -22,6 +24,34 @@ pub(super) fn leave(userns: Option<OwnedFd>) -> Result<(), ConfineError> {
     {
         join(userns).map_err(ConfineError::UserNamespace)?;
     }
+    pivot(true, false)?;
+    capabilities::keep_only_low_ports().map_err(ConfineError::Capabilities)
+}
+
+/// The same for a [`Cell`].
+pub(super) fn enter(cell: Cell, userns: Option<OwnedFd>) -> Result<(), ConfineError> {
+    let privileged = capabilities::has_sys_admin().map_err(ConfineError::Capabilities)?;
+    match userns {
+        _ if privileged => {}
+        Some(userns) => {
+            // Its root is the container's, who has no business with what comes in.
+            step("hide from its root", prctl::set_dumpable(false))?;
+            join(userns).map_err(ConfineError::UserNamespace)?;
+        }
+        None => own_user_namespace().map_err(ConfineError::UserNamespace)?,
+    }
+    pivot(cell.resolver_file, cell.may_chroot)?;
+    match privileged {
+        true if cell.another_user => capabilities::keep_low_ports_and_users(),
+        true => capabilities::keep_only_low_ports(),
+        // It was good for this alone.
+        false => capabilities::keep_none(),
+    }
+    .map_err(ConfineError::Capabilities)
+}
+
+/// To a new root, in a mount namespace of our own.
+fn pivot(resolver_file: bool, may_chroot: bool) -> Result<(), ConfineError> {
     step("unshare new mount namespace", unshare(CloneFlags::CLONE_NEWNS))?;
     // Nothing of this is seen by others, and nothing of theirs comes in.
     let everything = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
@@ -29,7 +59,8 @@ pub(super) fn leave(userns: Option<OwnedFd>) -> Result<(), ConfineError> {
         "remount / private",
         mount_at(None, Path::new("/"), None, everything, None),
     )?;
-    let folders = folders().map_err(|error| ConfineError::Root("find /etc/resolv.conf", error))?;
+    let folders = if resolver_file { folders() } else { Ok(Vec::new()) };
+    let folders = folders.map_err(|error| ConfineError::Root("find /etc/resolv.conf", error))?;
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     step(
         "mount tmpfs on /tmp",
@@ -40,11 +71,25 @@ pub(super) fn leave(userns: Option<OwnedFd>) -> Result<(), ConfineError> {
     }
     set_read_only().map_err(|error| ConfineError::Root("remount / as read-only", error))?;
     step("chdir to /tmp", chdir(NEW_ROOT))?;
-    // The old root comes to lie over the new one, and goes (pivot_root(2), NOTES).
-    step("pivot_root to /tmp", pivot_root(".", "."))?;
-    step("umount the old root", umount2(".", MntFlags::MNT_DETACH))?;
-    step("chdir to /", chdir("/"))?;
-    capabilities::keep_only_low_ports().map_err(ConfineError::Capabilities)
+    match pivot_root(".", ".") {
+        // Nobody has the privilege to leave it, nor a call to (chroot(2), fchdir(2)), once the rest is given up, too.
+        Err(Errno::EINVAL) if may_chroot => step("chroot to /tmp", chroot("."))?,
+        pivoted => {
+            step("pivot_root to /tmp", pivoted)?;
+            // The old root has come to lie over the new one, and goes (pivot_root(2), NOTES).
+            step("umount the old root", umount2(".", MntFlags::MNT_DETACH))?;
+        }
+    }
+    step("chdir to /", chdir("/"))
+}
+
+/// A user namespace in which there is nobody but ourselves, by the same number (user_namespaces(7)).
+fn own_user_namespace() -> io::Result<()> {
+    let (user, group) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
 }
 
 fn join(userns: OwnedFd) -> io::Result<()> {

@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use smoltcp::wire::EthernetAddress;
 
+use super::dhcpv6::Offer;
+use super::greeter::Greetings;
 use super::local::Guest;
 use super::options::Options;
 use super::plan::{Plan, Side, upstream};
 use crate::compat::mooring::Settings;
-use crate::host::outbound::Outbound;
+use crate::host::outbound::{Device, Outbound};
 use crate::host::resolver::Source;
 use crate::netns::line::{LineSpec, SetUp};
 use crate::netns::outpost::OutpostSpec;
@@ -65,8 +67,15 @@ pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Setti
         outbound: Outbound {
             v4: options.v4.outbound,
             v6: options.v6.outbound,
+            device4: options.outbound_if4.as_deref().and_then(Device::named),
+            device6: options.outbound_if6.as_deref().and_then(Device::named),
         },
     }
+}
+
+/// Whether resolvers are those of the host's file, whatever that says later.
+pub fn reads_resolver_file(plan: &Plan) -> bool {
+    upstream(plan).is_none()
 }
 
 /// Our hardware address.
@@ -96,6 +105,22 @@ pub fn guest(plan: &Plan) -> Guest {
 fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> {
     let router = plan.v4.as_ref()?.gateway.filter(|_| !options.off.dhcp)?;
     let address = guest(plan).v4?;
+    let (dns, search) = names(options, nameservers);
+    Some(Dhcp {
+        router: Some(router),
+        dns,
+        search,
+        mtu: plan.mtu,
+        lease: LEASE,
+        source: AddressSource::Range {
+            first: address,
+            last: address,
+        },
+    })
+}
+
+/// The resolvers and domains that are told, each only where that was asked for.
+fn names(options: &Options, nameservers: &[IpAddr]) -> (Vec<IpAddr>, Vec<String>) {
     let servers = if options.dns.is_empty() {
         // Those of the host's loopback are not the namespace's.
         nameservers
@@ -106,21 +131,43 @@ fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> 
     } else {
         options.dns.clone()
     };
-    Some(Dhcp {
-        router: Some(router),
-        dns: if options.dhcp_dns { servers } else { Vec::new() },
-        search: if options.dhcp_search {
+    (
+        if options.dhcp_dns { servers } else { Vec::new() },
+        if options.dhcp_search {
             options.search.clone()
         } else {
             Vec::new()
         },
-        mtu: plan.mtu,
-        lease: LEASE,
-        source: AddressSource::Range {
-            first: address,
-            last: address,
-        },
-    })
+    )
+}
+
+/// What is told past the engine to a namespace that asks.
+pub fn greetings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Greetings {
+    let (dns, search) = names(options, nameservers);
+    let dns6 = dns.into_iter().filter_map(|server| match server {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(server) => Some(server),
+    });
+    let offer = guest(plan).v6.filter(|_| !options.off.dhcpv6).map(|address| Offer {
+        address,
+        dns: dns6.collect(),
+        search,
+        fqdn: options.fqdn.clone(),
+    });
+    Greetings {
+        offer,
+        options: Greetings::options(options),
+        mac: mac(options),
+        link_local: link_local(plan),
+    }
+}
+
+/// Our address on the link: the router's, if that has none but this.
+fn link_local(plan: &Plan) -> Ipv6Addr {
+    let router = plan.v6.as_ref().and_then(|side| side.gateway);
+    router
+        .filter(Ipv6Addr::is_unicast_link_local)
+        .unwrap_or(Layout::default().link_local)
 }
 
 /// The namespace is a copy of the host: whatever is not ours is asked of the host's network.
@@ -134,7 +181,6 @@ fn layout(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Layout {
         .dns_host
         .map(IpAddr::V4)
         .or(options.v6.dns_host.map(IpAddr::V6));
-    let router = v6.and_then(|side| side.gateway).filter(Ipv6Addr::is_unicast_link_local);
     Layout {
         resolver: ResolverPlace::At {
             v4: v4.and_then(|side| side.resolver),
@@ -142,7 +188,7 @@ fn layout(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Layout {
         },
         encrypted_dns: named.or(nameservers.first().copied()),
         gateway: GatewayLead::Outside,
-        link_local: router.unwrap_or(Layout::default().link_local),
+        link_local: link_local(plan),
         aliases,
         neighbours: Neighbours::Host(plan.addresses().iter().map(IpNetwork::ip).collect()),
         ..Layout::default()

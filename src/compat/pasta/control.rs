@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +39,18 @@ pub enum Answer {
     Refused(String),
 }
 
-/// The bound socket; its file goes when it is dropped.
+/// The bound socket; its file goes when it is dropped, or when its [`Trace`] is removed.
 #[derive(Debug)]
 pub struct Control {
-    listener: UnixListener,
+    listener: StdListener,
+    trace: Trace,
+}
+
+/// The file of a socket.
+#[derive(Debug, Clone)]
+pub struct Trace {
     path: PathBuf,
-    /// Device and number of its file.
+    /// Its device and number.
     file: (u64, u64),
 }
 
@@ -56,20 +62,37 @@ impl Control {
             // Another start may have been quicker, or it is not ours to remove: then binding tells.
             let _ = std::fs::remove_file(path);
         }
-        let listener = UnixListener::bind(path)?;
+        let listener = StdListener::bind(path)?;
+        listener.set_nonblocking(true)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self {
-            listener,
+        let trace = Trace {
             // Whoever serves may go elsewhere.
             path: std::path::absolute(path)?,
             file: identity(path)?,
-        })
+        };
+        Ok(Self { listener, trace })
     }
 
+    /// What is left of it, for somebody else to remove.
+    pub fn trace(&self) -> Trace {
+        self.trace.clone()
+    }
+
+    /// Its listener, on the current runtime.
+    pub fn listener(&self) -> io::Result<Listener> {
+        UnixListener::from_std(self.listener.try_clone()?).map(Listener)
+    }
+}
+
+/// Where requests come in.
+#[derive(Debug)]
+pub struct Listener(UnixListener);
+
+impl Listener {
     /// Serves for ever.
     pub async fn serve(&self, ports: Arc<Mutex<Ports>>) {
         loop {
-            match self.listener.accept().await {
+            match self.0.accept().await {
                 Ok((stream, _)) => {
                     let ports = Arc::clone(&ports);
                     tokio::spawn(async move {
@@ -86,12 +109,19 @@ impl Control {
     }
 }
 
-impl Drop for Control {
-    fn drop(&mut self) {
-        // A successor may have one of its own there already. (The original leaves a file that nobody answers at.)
+impl Trace {
+    /// Removes it. A successor may have one of its own there already. (The original leaves a file that nobody answers
+    /// at.)
+    pub fn remove(&self) {
         if identity(&self.path).is_ok_and(|file| file == self.file) {
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.trace.remove();
     }
 }
 

@@ -70,6 +70,7 @@ a new one with a command (by default a shell) in it.
       --host-lo-to-ns-lo   clients on the host's loopback come to the namespace's
       --no-splice          lead them through the interface instead
       --splice-only        no interface at all
+      --chroot-fallback    go without files by chroot where pivot_root is refused
 
       --userns PATH        the user namespace to join first
       --netns PATH|NAME    the network namespace

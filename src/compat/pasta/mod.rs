@@ -14,10 +14,11 @@
 //! | [`options`], [`known`], [`refused`], [`addresses`], [`spec`] | what was said |
 //! | [`rule`], [`table`] | what is forwarded, and how that changes |
 //! | [`facts`], [`plan`], [`config`] | what it means on this host: addresses, routes, the engine's settings |
-//! | [`target`], [`command`] | who is served |
+//! | [`target`], [`command`], [`watch`] | who is served |
 //! | [`ports`], [`scan`], [`local`], [`datagrams`] | rules carried out, the loopback's by sockets inside |
+//! | [`greeter`], [`dhcpv6`] | what a namespace that configures itself is told besides what the engine says |
 //! | [`sieve`], [`log`] | what is kept off, recorded, told |
-//! | [`run`] | the life of it |
+//! | [`run`], [`pid_file`] | the life of it |
 //! | [`control`], [`pesto`] | changes while it runs |
 
 mod addresses;
@@ -26,13 +27,16 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod datagrams;
+pub mod dhcpv6;
 pub mod facts;
+pub mod greeter;
 mod help;
 mod known;
 pub mod local;
 pub mod log;
 pub mod options;
 pub mod pesto;
+pub mod pid_file;
 pub mod plan;
 pub mod ports;
 pub mod privilege;
@@ -44,6 +48,7 @@ pub mod sieve;
 pub mod spec;
 pub mod table;
 pub mod target;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -82,6 +82,8 @@ pub struct Options {
     pub no_splice: bool,
     /// Sockets inside the namespace and nothing else: no interface.
     pub splice_only: bool,
+    /// `--chroot-fallback`: a new root is entered by chroot(2) where pivot_root(2) does not go.
+    pub chroot_fallback: bool,
     /// Copy addresses and routes; both are obsolete to say no to.
     pub no_copy_routes: bool,
     /// As above.
@@ -357,8 +359,7 @@ impl Options {
                 self.loudness = Loudness::Debug;
                 return Ok(());
             }
-            // What keeps the original's sandbox; ours is another.
-            "chroot-fallback" => return Ok(()),
+            "chroot-fallback" => &mut self.chroot_fallback,
             "socket" => return Err(OptionError::OtherMode("-s", "passt / vhost-user")),
             "one-off" => return Err(OptionError::OtherMode("--one-off", "passt")),
             "no-dhcp-dns" => return Err(OptionError::OtherMode("--no-dhcp-dns", "passt")),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::datagrams::Conversations;
@@ -39,6 +40,7 @@ pub struct Ports {
     inside: Scanner,
     host: Scanner,
     table: Table,
+    changed: Arc<Notify>,
     live: BTreeMap<Key, Live>,
 }
 
@@ -152,6 +154,7 @@ impl Ports {
             inside,
             host,
             table: Table::default(),
+            changed: Arc::default(),
             live: BTreeMap::new(),
         }
     }
@@ -172,7 +175,13 @@ impl Ports {
             return Err(refused);
         }
         self.follow().await;
+        self.changed.notify_one();
         Ok(())
+    }
+
+    /// Told when the table has become another.
+    pub fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 
     /// Binds what something has begun to listen on at the other end, and lets go of the rest.

@@ -4,12 +4,13 @@
 //! until the last thing is done that can fail: interface, addresses, routes and every port that was named. Its status is
 //! what callers take for readiness. Then the copy lets go of the caller's streams, for a caller may wait for their end.
 //!
-//! Order of a start: whatever needs a single thread (the copy, the command's namespaces, the outpost), then runtime, data
-//! plane and ports, then less privilege, then the PID file, and readiness last.
+//! Order of a start: every file that has a path; whatever needs a single thread (the copy, the command's namespaces, the
+//! outpost), and of that the file system's end last; then runtime, data plane and ports; then less privilege, the PID
+//! file, readiness, and few system calls. Files that go with us the outpost removes, for it can still see them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,17 +18,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::wait::waitpid;
-use nix::unistd::{chdir, dup2_stderr, getpid, setsid};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Mutex;
 
 use super::banner::banner;
 use super::config;
-use super::control::Control;
+use super::control::{Control, Listener};
 use super::facts;
+use super::greeter::Greeter;
 use super::local::Locals;
 use super::log::{self, LogFile};
 use super::options::{Loudness, Options, Target};
+use super::pid_file::PidFile;
 use super::plan::{Facts, Plan, PlanError, plan};
 use super::ports::{Harbour, ListenError, Ports};
 use super::privilege::{self, PrivilegeError};
@@ -35,7 +38,7 @@ use super::scan::Scanner;
 use super::sieve::{Holes, Recorder, Sieve};
 use super::table::{Table, TableError};
 use super::target::{self, Life, Served, TargetError, description};
-use crate::compat::confine::{self, FilterError};
+use crate::compat::confine::{Cell, ConfineError};
 use crate::compat::mooring::{self, Mooring};
 use crate::compat::print;
 use crate::helper::driver::Apart;
@@ -70,8 +73,8 @@ enum RunError {
     },
     #[error("Failed to bind UNIX domain socket: {0}")]
     Socket(&'static str),
-    #[error("Failed to apply seccomp filter: {0}")]
-    Filter(#[from] FilterError),
+    #[error("{0}\nFailed to sandbox process, exiting")]
+    Confine(#[from] ConfineError),
     #[error("The system refused: {0}")]
     System(#[from] io::Error),
 }
@@ -110,7 +113,7 @@ fn live(options: &Options, report: Option<UnixStream>) -> u8 {
 fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> {
     log::begin(options.loudness, log_file(options)?);
     tracing::info!("pasta {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
-    let pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
+    let mut pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let runas = privilege::choose(options.runas.as_deref())?;
     let nameservers = facts::nameservers();
     let view = look_at_host()?;
@@ -131,23 +134,53 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
         // EPERM: we lead a group already, which does as well.
         let _ = setsid();
     }
-    let (line, inside, garrison) = outpost::establish(&config::outpost(options, &plan), userns, netns)?;
+    let control = control(options)?;
+    let recorder = recorder(options);
+    let last = LastOpened::open();
+    let traces = (
+        pid_file.as_ref().map(PidFile::trace),
+        control.as_ref().map(Control::trace),
+    );
+    let farewell = || {
+        if let Some(pid_file) = traces.0 {
+            pid_file.remove();
+        }
+        if let Some(socket) = traces.1 {
+            socket.remove();
+        }
+    };
+    let privilege = userns.as_ref().map(OwnedFd::try_clone).transpose()?;
+    let outpost = config::outpost(options, &plan);
+    let (line, inside, garrison) = outpost::establish(&outpost, userns, netns, farewell)?;
+    // Whatever follows, these end after everything else. The interface last of all: removing it takes the kernel far
+    // longer than giving ports back, and whoever starts the container again wants those.
+    let _interface = line.as_ref().map(|line| line.fd.try_clone()).transpose()?;
+    let _recall = garrison.recall()?;
+    let cell = Cell {
+        resolver_file: config::reads_resolver_file(&plan),
+        another_user: runas.is_some(),
+        may_chroot: options.chroot_fallback,
+    };
+    cell.enter(privilege)?;
     let start = Start {
         options,
         plan: &plan,
         nameservers: &nameservers,
         table,
         host,
+        recorder,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen(matches!(life, Life::Command(_)))?;
-        let control = control(options)?;
+        let requests = control.as_ref().map(Control::listener).transpose()?;
         let Running { ports, mooring } = start.moor(line, inside, garrison).await?;
         if let Some(runas) = runas {
             privilege::become_them(runas)?;
         }
-        let _pid_file = pid_file.map(|file| file.write()).transpose()?;
+        if let Some(file) = &mut pid_file {
+            file.write()?;
+        }
         start.say(&ports);
         let ports = Arc::new(Mutex::new(ports));
         let in_background = report.is_some();
@@ -155,8 +188,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
             // Nobody waits any more: then nobody is to be served, as whoever started us is gone.
             report.write_all(b"1")?;
         }
-        let life = settle(life, in_background);
-        confine::forbid_intrusion()?;
+        let life = settle(life, in_background, last)?;
         tokio::select! {
             status = life.over() => Ok(status),
             () = signals.any() => Ok(0),
@@ -165,7 +197,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
                 Ok(0)
             }
             () = follow(&ports) => Ok(0),
-            () = asked(control.as_ref(), &ports) => Ok(0),
+            () = asked(requests.as_ref(), &ports) => Ok(0),
         }
     })
 }
@@ -177,6 +209,7 @@ struct Start<'o> {
     nameservers: &'o [std::net::IpAddr],
     table: Table,
     host: Scanner,
+    recorder: Option<File>,
 }
 
 /// What it comes to.
@@ -194,24 +227,17 @@ impl Start<'_> {
         garrison: Garrison,
     ) -> Result<Running, RunError> {
         let options = self.options;
-        let recorder = match options.pcap.as_deref().map(|path| (path, Recorder::create(path))) {
-            Some((path, Err(error))) => {
-                let why = description(&error);
-                print::err(&format!("Couldn't open pcap file {}: {why}\n", path.display()));
-                None
-            }
-            Some((_, Ok(file))) => Some(file),
-            None => None,
-        };
         let mooring = line
             .map(|line| {
                 let settings = config::settings(options, self.plan, self.nameservers);
+                let greetings = config::greetings(options, self.plan, self.nameservers);
                 Mooring::start_over(settings, line, |line| {
-                    let line = Sieve::over(line, Holes::of(options));
-                    match recorder.as_ref().and_then(|file| file.try_clone().ok()) {
+                    let line = match self.recorder.as_ref().and_then(|file| file.try_clone().ok()) {
                         Some(file) => Recorder::over(line, file),
                         None => line,
-                    }
+                    };
+                    let line = Sieve::over(line, Holes::of(options));
+                    Greeter::over(line, greetings.clone())
                 })
             })
             .transpose()?;
@@ -248,30 +274,49 @@ impl Start<'_> {
     }
 }
 
-/// The last things before it is left alone.
-fn settle(mut life: Life, in_background: bool) -> Life {
-    if in_background {
-        descriptors::silence_standard_streams();
-        if let Ok(null) = File::options().write(true).open("/dev/null") {
-            let _ = dup2_stderr(&null);
+/// What is opened while there are files.
+struct LastOpened {
+    null: Option<File>,
+    maps: Option<File>,
+}
+
+impl LastOpened {
+    fn open() -> Self {
+        Self {
+            null: File::options().read(true).write(true).open("/dev/null").ok(),
+            maps: File::open("/proc/self/maps").ok(),
         }
-        // No mount is kept busy.
-        let _ = chdir("/");
     }
-    // Nothing that we might be talked into executing gains privilege.
-    let _ = nix::sys::prctl::set_no_new_privs();
+}
+
+/// The last things before it is left alone.
+fn settle(mut life: Life, in_background: bool, last: LastOpened) -> Result<Life, RunError> {
+    if let Some(null) = last.null.filter(|_| in_background) {
+        // Whoever waits for the end of a stream is not kept.
+        let _ = dup2_stdin(&null)
+            .and_then(|()| dup2_stdout(&null))
+            .and_then(|()| dup2_stderr(&null));
+    }
+    // As the original: neither core nor descriptors are anybody's but root's.
+    let _ = nix::sys::prctl::set_dumpable(false);
     if let Life::Command(command) = &mut life {
         command.go();
     }
-    if let Err(error) = code::forget() {
+    Cell::forbid_system_calls()?;
+    if let Some(Err(error)) = last.maps.map(code::forget_listed) {
         tracing::debug!(%error, "what only the start needed stays mapped");
     }
-    life
+    Ok(life)
 }
 
-/// Follows what listens.
+/// Follows what listens, as long as a rule says so; until then it sleeps.
 async fn follow(ports: &Mutex<Ports>) {
+    let changed = ports.lock().await.changed();
     loop {
+        if !ports.lock().await.follows() {
+            changed.notified().await;
+            continue;
+        }
         tokio::time::sleep(SCAN_PERIOD).await;
         let mut ports = ports.lock().await;
         if ports.follows() {
@@ -280,9 +325,9 @@ async fn follow(ports: &Mutex<Ports>) {
     }
 }
 
-async fn asked(control: Option<&Control>, ports: &Arc<Mutex<Ports>>) {
-    match control {
-        Some(control) => control.serve(Arc::clone(ports)).await,
+async fn asked(requests: Option<&Listener>, ports: &Arc<Mutex<Ports>>) {
+    match requests {
+        Some(requests) => requests.serve(Arc::clone(ports)).await,
         None => std::future::pending().await,
     }
 }
@@ -313,41 +358,19 @@ fn log_file(options: &Options) -> Result<Option<LogFile>, RunError> {
     opened.map(Some)
 }
 
-/// The file of `-P`: opened first, so that it can be refused, written last, and removed when we end.
-#[derive(Debug)]
-struct PidFile {
-    file: File,
-    path: PathBuf,
-}
-
 fn pid_file(path: &Path) -> Result<PidFile, RunError> {
-    let opened = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path);
-    let file = opened.map_err(|error| file_error("PID", path, &error))?;
-    // We change to another directory.
-    let path = std::path::absolute(path)?;
-    Ok(PidFile { file, path })
+    PidFile::open(path).map_err(|error| file_error("PID", path, &error))
 }
 
-impl PidFile {
-    fn write(mut self) -> io::Result<Self> {
-        writeln!(self.file, "{}", getpid())?;
-        Ok(self)
+/// Whoever can't record serves all the same.
+fn recorder(options: &Options) -> Option<File> {
+    let path = options.pcap.as_deref()?;
+    let created = Recorder::create(path);
+    if let Err(error) = &created {
+        let why = description(error);
+        print::err(&format!("Couldn't open pcap file {}: {why}\n", path.display()));
     }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // A successor may have written its own there already.
-        let ours = std::fs::read_to_string(&self.path).is_ok_and(|text| text.trim() == getpid().to_string());
-        if ours {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
+    created.ok()
 }
 
 fn file_error(what: &'static str, path: &Path, error: &io::Error) -> RunError {

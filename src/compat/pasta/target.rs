@@ -3,13 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::command::{self, Command};
 use super::options::{Options, Target};
-use crate::netns::{Identity, Namespace, OpenError};
+use super::watch::{self, Watch};
+use crate::netns::{Namespace, OpenError};
 use crate::sys::namespace;
 use crate::sys::pidfd::PidFd;
 
@@ -29,8 +29,8 @@ pub struct Served {
 pub enum Life {
     /// A process.
     Process(PidFd),
-    /// A path, as long as it leads to that namespace.
-    Path(PathBuf, Identity),
+    /// A name in a folder.
+    Path(Watch),
     /// The command that we have started.
     Command(Command),
     /// Nothing but a signal.
@@ -78,8 +78,7 @@ pub fn find(options: &Options) -> Result<Served, TargetError> {
 }
 
 impl Life {
-    /// Returns when it is over, with the command's status if it was one. A path is looked at twice a second, and only
-    /// what says for sure that it is gone ends it.
+    /// Returns when it is over, with the command's status if it was one.
     pub async fn over(self) -> u8 {
         match self {
             Self::Process(process) => {
@@ -89,10 +88,8 @@ impl Life {
                 }
                 0
             }
-            Self::Path(path, identity) => {
-                while !is_gone(&path, identity) {
-                    tokio::time::sleep(PATH_PERIOD).await;
-                }
+            Self::Path(watch) => {
+                watch.gone().await;
                 0
             }
             Self::Command(command) => command.ended().await,
@@ -141,22 +138,31 @@ fn at_path(options: &Options, path: &Path) -> Result<Served, TargetError> {
         .as_deref()
         .map(|userns| open("user", userns, Namespace::user_at))
         .transpose()?;
+    // Before the file, so that its end can't be missed.
+    let life = if options.no_netns_quit {
+        Life::Unbound
+    } else {
+        life_of(path)
+    };
     let netns = open("network", path, Namespace::net_at)?;
     let userns = match given {
         Some(userns) => different(userns),
         // Whoever rules it, if that is somebody below us: nobody else can make an interface there.
         None => netns.owner().ok().and_then(different),
     };
-    let identity = netns.identity();
     Ok(Served {
         userns: userns.filter(|_| !options.netns_only),
         netns: netns.into(),
-        life: if options.no_netns_quit {
-            Life::Unbound
-        } else {
-            Life::Path(path.to_owned(), identity)
-        },
+        life,
     })
+}
+
+/// A path that can't be watched can't be opened, either, which is said in a moment.
+fn life_of(path: &Path) -> Life {
+    match watch::process_of(path) {
+        Some(process) => Life::Process(process),
+        None => Watch::on(path).map_or(Life::Unbound, Life::Path),
+    }
 }
 
 fn open(
@@ -187,43 +193,8 @@ fn different(userns: Namespace) -> Option<OwnedFd> {
     (!same && below).then(|| userns.into())
 }
 
-/// Whether the path leads elsewhere by now. What keeps us from looking says nothing about it.
-fn is_gone(path: &Path, identity: Identity) -> bool {
-    match std::fs::metadata(path) {
-        Ok(metadata) => Identity::of(&metadata) != identity,
-        Err(error) => matches!(
-            error.raw_os_error().map(Errno::from_raw),
-            Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ESRCH)
-        ),
-    }
-}
-
 pub(super) fn description(error: &io::Error) -> &'static str {
     error
         .raw_os_error()
         .map_or("Input/output error", |number| Errno::from_raw(number).desc())
-}
-
-/// The original ends within a second.
-/// Shorter, for podman starts a container again as soon as it has stopped it, and wants its ports.
-const PATH_PERIOD: Duration = Duration::from_millis(100);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_gone_for_sure_is_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("netns");
-        std::fs::write(&path, "").unwrap();
-        let identity = Identity::of(&std::fs::metadata(&path).unwrap());
-        assert!(!is_gone(&path, identity));
-        assert!(is_gone(&folder.path().join("other"), identity));
-        assert!(is_gone(&path.join("below a file"), identity));
-        let too_long = folder.path().join("x".repeat(300));
-        assert!(!is_gone(&too_long, identity), "ENAMETOOLONG is no answer");
-        std::fs::remove_file(&path).unwrap();
-        assert!(is_gone(&path, identity));
-    }
 }

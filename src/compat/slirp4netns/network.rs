@@ -76,6 +76,7 @@ pub(super) fn settings(options: &Options) -> Settings {
         outbound: Outbound {
             v4: options.outbound,
             v6: options.outbound6,
+            ..Outbound::default()
         },
     }
 }
