@@ -1,6 +1,7 @@
 //! As slirp4netns: what its callers rely on, said and done as they do it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -497,6 +498,9 @@ fn a_sandbox_keeps_the_network(host: &Host) -> Outcome {
         same(field, slirp.status(field)?.as_str(), value)?;
     }
     let process = format!("/proc/{}", slirp.program.pid());
+    // What is not dumpable is root's (proc(5)), so no process of the user's in the container's user namespace may trace it.
+    let owner = fs::metadata(format!("{process}/environ"))?.uid();
+    holds(format!("it hides, as {owner}'s"), owner == 0)?;
     let mut root = Vec::new();
     for entry in fs::read_dir(format!("{process}/root"))? {
         root.push(entry?.file_name().to_string_lossy().into_owned());

@@ -22,7 +22,7 @@ pub(super) fn leave(userns: Option<OwnedFd>) -> Result<(), ConfineError> {
     if let Some(userns) = userns
         && !geteuid().is_root()
     {
-        join(userns).map_err(ConfineError::UserNamespace)?;
+        join(userns)?;
     }
     pivot(true, false)?;
     capabilities::keep_only_low_ports().map_err(ConfineError::Capabilities)
@@ -33,11 +33,7 @@ pub(super) fn enter(cell: Cell, userns: Option<OwnedFd>) -> Result<(), ConfineEr
     let privileged = capabilities::has_sys_admin().map_err(ConfineError::Capabilities)?;
     match userns {
         _ if privileged => {}
-        Some(userns) => {
-            // Its root is the container's, who has no business with what comes in.
-            step("hide from its root", prctl::set_dumpable(false))?;
-            join(userns).map_err(ConfineError::UserNamespace)?;
-        }
+        Some(userns) => join(userns)?,
         None => own_user_namespace().map_err(ConfineError::UserNamespace)?,
     }
     pivot(cell.resolver_file, cell.may_chroot)?;
@@ -92,11 +88,13 @@ fn own_user_namespace() -> io::Result<()> {
     fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
 }
 
-fn join(userns: OwnedFd) -> io::Result<()> {
+/// Its root is the container's, who could trace what comes in if it did not hide (ptrace(2), "access mode checking").
+fn join(userns: OwnedFd) -> Result<(), ConfineError> {
+    step("hide from its root", prctl::set_dumpable(false))?;
     match setns(userns, CloneFlags::CLONE_NEWUSER) {
         // We are in it already.
         Ok(()) | Err(nix::Error::EINVAL) => Ok(()),
-        Err(errno) => Err(errno.into()),
+        Err(errno) => Err(ConfineError::UserNamespace(errno.into())),
     }
 }
 
