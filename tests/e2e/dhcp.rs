@@ -89,10 +89,11 @@ fn renewed_and_released(host: &Host) -> Outcome {
     program.says(&format!("renew {address}/24"))?;
     program.signal(Signal::SIGUSR2)?;
     program.says("deconfig")?;
-    program.signal(Signal::SIGUSR1)?;
     until(PATIENCE, "it is had again", || {
+        // One that comes while its script still runs is lost to it.
+        program.signal(Signal::SIGUSR1)?;
         let said = program.output()?;
-        Ok(said.matches(&format!("bound {address}/24")).count() == 2)
+        Ok(said.matches(&format!("bound {address}/24")).count() >= 2)
     })
 }
 
