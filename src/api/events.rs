@@ -2,7 +2,8 @@
 //!
 //! The helper makes them, one JSON object a line, [`super::event_stream`] reads them, `gangplank events` prints them. Words
 //! are Docker's where it has them; what a bridge does besides has our own: `attach` and `detach` (an interface came, went),
-//! `publish` and `unpublish`, `link` and `unlink`, `conflict` (something was refused, or will not work, because somebody else has it).
+//! `publish` and `unpublish`, `link` and `unlink`, `conflict` (something was refused, or will not work, because somebody
+//! else has it).
 //! Source: `docker events` of engine 28.
 
 use std::collections::BTreeMap;

@@ -92,9 +92,9 @@ pub use engine::{Common, Engine};
 pub use ledger::Ledger;
 pub use links::Links;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};
-pub use rings::{Ring, RingId, RingMemory};
+pub use rings::{Ring, RingId, RingMemory, RingSizes};
 pub use types::{
     Action, Attachment, ClientSocket, Closing, Config, EchoId, Failure, Fault, FlowId, Handling, Ipv6, Limits,
-    MappingId, Passage, Payload, PublishId, Refusal, RingSizes, Senders, Target, Transmit, Unconnected, Unreachable,
+    MappingId, Passage, Payload, PublishId, Refusal, Senders, Target, Transmit, Unconnected, Unreachable,
     UplinkCapabilities,
 };

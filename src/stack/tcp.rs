@@ -198,7 +198,7 @@ impl Connection {
 
     /// Writes the next packet to `out`, if there is one to be sent now.
     pub(super) fn transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Emitted> {
-        if self.rests() || self.held_back().is_some_and(|until| now < until) {
+        if self.rests() || self.held_back(now).is_some() {
             return None;
         }
         let mut wire = OnePacket::new(self.abilities, None, out);
@@ -211,9 +211,9 @@ impl Connection {
 
     /// Until when the acknowledgement of the container's FIN is all that there is to send: ours, which follows as a rule,
     /// takes it along. smoltcp delays the acknowledgement of bytes alone.
-    fn held_back(&self) -> Option<Instant> {
+    fn held_back(&self, now: Instant) -> Option<Instant> {
         self.fin_waits
-            .filter(|_| !self.told.closed && self.socket_ref().send_queue() == 0)
+            .filter(|until| now < *until && !self.told.closed && self.socket_ref().send_queue() == 0)
     }
 
     /// When smoltcp wants to be run again, a probe is due, or patience ends.
@@ -221,7 +221,7 @@ impl Connection {
         if self.rests() {
             return self.patience();
         }
-        if let Some(until) = self.held_back().filter(|until| now < *until) {
+        if let Some(until) = self.held_back(now) {
             return Some(until);
         }
         let mut wanted = self.interface.poll_at(now, &self.socket.set);

@@ -64,16 +64,21 @@ pub(super) struct Client {
 }
 
 impl Flows {
-    /// None yet; they will go out from `outbound`.
-    pub(super) fn new(outbound: Outbound, processors: usize) -> Self {
+    /// None yet, on a machine of so many processors.
+    pub(super) fn new(processors: usize) -> Self {
         Self {
             sides: Vec::new(),
             count: 0,
             load: Load::new(processors),
             listeners: BTreeMap::new(),
-            outbound,
+            outbound: Outbound::default(),
             kept: Kept::default(),
         }
+    }
+
+    /// Those to come will go out from there.
+    pub(super) fn go_out_from(&mut self, outbound: Outbound) {
+        self.outbound = outbound;
     }
 
     /// How many are to be carried.

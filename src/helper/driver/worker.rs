@@ -78,13 +78,13 @@ impl Worker {
         mail: mpsc::Receiver<Mail>,
         events: Events,
     ) -> io::Result<Self> {
-        let processors = processors();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             poll,
             link: Link::new(uplink),
             queues: Queues::default(),
             engine,
-            flows: Flows::new(Outbound::default(), processors),
+            flows: Flows::new(processors),
             datagrams: Datagrams::new(Outbound::default()),
             frame: vec![0; FRAME_BYTES].into_boxed_slice(),
             ready: Ready::default(),
@@ -101,7 +101,7 @@ impl Worker {
 
     /// Before anything is opened: all of it goes out from there.
     pub(super) fn go_out_from(&mut self, outbound: Outbound) {
-        self.flows = Flows::new(outbound, processors());
+        self.flows.go_out_from(outbound);
         self.datagrams = Datagrams::new(outbound);
     }
 
@@ -453,11 +453,6 @@ impl Link {
             tracing::debug!(%error, len = transmit.len, "frame to the bridge dropped");
         }
     }
-}
-
-/// Those that this process may use.
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// How a frame came.
