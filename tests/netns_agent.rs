@@ -323,6 +323,8 @@ fn frames_pass(kind: UplinkKind) {
     let (agent, end) = network_by(vec![kind]);
     assert_eq!((end.kind, end.refused.as_slice()), (kind, [].as_slice()));
     assert_eq!(agent.bridge().unwrap().interfaces, ["uplink"]);
+    let port = beside(&agent, "ip -o link show dev uplink");
+    assert!(port.contains(" qdisc noqueue "), "{port}");
     let uplink = uplink::open(kind, end.queues).unwrap().pop().unwrap();
     assert_eq!(uplink.kind(), kind);
     let mut container = Container::descendant(&agent);
@@ -493,6 +495,18 @@ fn packet_rings_keep_the_order_and_count_what_is_lost() {
 }
 
 /// The file in which the container puts what it got; in a place that container and test share.
+/// What a command says in the agent's namespace.
+fn beside(agent: &Agent, line: &str) -> String {
+    let pid = agent.pid().to_string();
+    let mut command = Command::new("nsenter");
+    command.args(["--user", "--net", "--preserve-credentials", "--target", &pid]);
+    let output = command
+        .args(line.split(' '))
+        .output()
+        .expect("nsenter of util-linux is installed");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
 fn took(kind: UplinkKind) -> String {
     format!("/tmp/gangplank-{}-{}", kind.word(), std::process::id())
 }

@@ -19,7 +19,7 @@ use super::agent::log_to_stderr;
 use super::channel::{JoinRequest, Joined, Reply, receive, send};
 use super::handle::start;
 use super::namespace::Namespace;
-use super::netlink::{configure, connect, set_ipv6_of};
+use super::netlink::{configure, connect, forgo_queue, index_of, set_ipv6_of};
 use super::refusal::Refusal;
 use super::spec::InterfaceSpec;
 use crate::sys::descriptors;
@@ -125,6 +125,7 @@ async fn make_tap(spec: &InterfaceSpec, offload: OffloadBits) -> Reply<Tap> {
     };
     set_ipv6_of(spec);
     let handle = connect().map_err(|error| Refusal::kernel("opening netlink", &error))?;
+    forgo_queue(&handle, index_of(&handle, &spec.ifname).await?).await;
     configure(&handle, spec).await?;
     Ok(tap)
 }

@@ -10,11 +10,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use ipnetwork::IpNetwork;
 use nix::sched::{CloneFlags, setns};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
 use super::refusal::Refusal;
@@ -134,6 +137,34 @@ pub(super) fn set_ipv6_of(spec: &InterfaceSpec) {
 /// proved, no advertisement from a neighbour believed. A kernel without IPv6 has no such file.
 pub(super) fn switch_off_ipv6_of(ifname: &str) {
     set_sysctl(&format!("/proc/sys/net/ipv6/conf/{ifname}/disable_ipv6"), "1");
+}
+
+/// Hands what an interface sends to its driver at once, without a queueing discipline in between.
+///
+/// A TAP takes each frame into the queue that we read, or drops it, and never asks for a pause: what stands before it, which
+/// the host chose for its own cards, costs every frame locks and orders nothing (drivers/net/tun.c, `tun_net_xmit`). A veth
+/// has none anyway. Best before the interface is up: later the kernel waits for frames that are on their way.
+pub(super) async fn forgo_queue(handle: &Handle, index: u32) {
+    let mut message = TcMessage::with_index(index.cast_signed());
+    message.header.parent = TcHandle::ROOT;
+    message.attributes.push(TcAttribute::Kind("noqueue".to_owned()));
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewQueueDiscipline(message));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+    let said = async {
+        let mut answers = handle.clone().request(request)?;
+        while let Some(answer) = answers.next().await {
+            if let NetlinkPayload::Error(error) = answer.payload
+                && error.code.is_some()
+            {
+                return Err(rtnetlink::Error::NetlinkError(error));
+            }
+        }
+        Ok(())
+    };
+    // Slower with it, but no less right.
+    if let Err(error) = ask("taking the queue away", said).await {
+        tracing::warn!("interface {index}: {error}");
+    }
 }
 
 /// Has the TCP of the namespace that we are in send as soon as it may.

@@ -20,7 +20,8 @@ use super::uplink::Uplink;
 use crate::netns::channel::BridgeView;
 use crate::netns::namespace::{Identity, Namespace};
 use crate::netns::netlink::{
-    ask, configure, connect, forgo_pacing, index_of, links, name_of, set_ipv6_of, set_sysctl, switch_off_ipv6_of, visit,
+    ask, configure, connect, forgo_pacing, forgo_queue, index_of, links, name_of, set_ipv6_of, set_sysctl,
+    switch_off_ipv6_of, visit,
 };
 use crate::netns::refusal::Refusal;
 use crate::netns::spec::{InterfaceSpec, NetworkSpec};
@@ -224,6 +225,7 @@ impl Bridge {
     /// Makes an interface a port of the bridge.
     pub(super) async fn add_port(&self, port: &str) -> Result<(), Refusal> {
         let index = self.enslave(port).await?;
+        forgo_queue(&self.handle, index).await;
         self.bring_up(index).await
     }
 
