@@ -42,7 +42,7 @@ impl Control {
         if self.pool.len() < MAX_POOLED {
             self.pool.push(buffer);
         }
-        Some(Transmit { offload, len })
+        Some(Transmit { offload, start: 0, len })
     }
 }
 

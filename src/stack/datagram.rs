@@ -14,7 +14,7 @@ use smoltcp::wire::{EthernetAddress, IpProtocol, checksum};
 
 use super::control::Control;
 use super::ends::Ends;
-use super::frame::{ETHERNET_HEADER, Fragment, write_ethernet};
+use super::frame::{ETHERNET_HEADER, Fragment, start_for, write_ethernet};
 use super::types::{Payload, Transmit};
 use super::{Gso, GsoType, Offload, PartialChecksum};
 
@@ -119,8 +119,9 @@ impl<'p> Datagram<'p> {
         let whole = self.fits(link);
         let offload = self.fill_checksum(whole && link.checksum);
         if whole {
-            let len = self.write_part(link, None, 0, self.len(), out)?;
-            return Some(Transmit { offload, len });
+            let start = start_for(ETHERNET_HEADER + self.ends.header() + UDP_HEADER);
+            let len = self.write_part(link, None, 0, self.len(), out.get_mut(start..)?)?;
+            return Some(Transmit { offload, start, len });
         }
         if self.segment.is_some() {
             return None;
@@ -137,6 +138,7 @@ impl<'p> Datagram<'p> {
         self.queue_fragments(link, step, step, control);
         Some(Transmit {
             offload: Offload::default(),
+            start: 0,
             len,
         })
     }

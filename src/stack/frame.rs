@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv4Repr, TcpPacket, UdpPacket,
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv4Repr, TCP_HEADER_LEN, TcpPacket,
+    UdpPacket,
 };
 
 use super::Offload;
@@ -25,6 +26,21 @@ pub(super) const IPV4_HEADER: usize = 20;
 
 /// Bytes that a frame may have: more does not fit the offload of any kernel.
 pub(super) const MAX_FRAME: usize = 65_535;
+
+/// Bytes of the buffer that frames are written into: the largest frame, wherever it begins.
+pub const OUT_BYTES: usize = MAX_FRAME + CACHE_LINE;
+
+/// Bytes of the headers of most superframes: Ethernet, IPv4 and TCP without options.
+pub const TCP_HEADERS: usize = ETHERNET_HEADER + IPV4_HEADER + TCP_HEADER_LEN;
+
+/// Where in a buffer that lies on a cache line a frame is to begin whose payload shall lie on one, too. The kernel copies
+/// what is behind the headers into pages of its own, and is faster where the two lie alike.
+pub(super) fn start_for(headers: usize) -> usize {
+    headers.wrapping_neg() % CACHE_LINE
+}
+
+/// Bytes.
+const CACHE_LINE: usize = 64;
 
 /// A valid IP packet on its way from a container.
 #[derive(Debug, Clone, Copy)]

@@ -473,8 +473,17 @@ pub enum Refusal {
 pub struct Transmit {
     /// What the kernel is to do with it.
     pub offload: Offload,
+    /// Where in the buffer the frame begins.
+    pub start: usize,
     /// Bytes of the frame, Ethernet header included.
     pub len: usize,
+}
+
+impl Transmit {
+    /// The frame in the buffer that it was written into.
+    pub fn frame<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        &buffer[self.start..self.start + self.len]
+    }
 }
 
 /// The bits of [`Handling::class`] that are DSCP's.

@@ -79,14 +79,13 @@ fn what_is_meant_for_an_address_goes_where_it_was_heard() {
     let mut net = net(|_| {});
     let client: SocketAddr = "198.51.100.9:1000".parse().unwrap();
     let reach = |net: &mut Net| {
-        let mut out = vec![0; 65536];
+        let mut out = vec![0; gangplank::stack::OUT_BYTES];
         let to = SocketAddr::new(UNHEARD.into(), 53);
         let payload = Payload::one(b"hello");
         let sent = net
             .engine
             .deliver_published(net.now, PublishId(1), client, to, payload, &mut out);
-        assert!(sent.is_some());
-        EthernetAddress::from_bytes(&out[..6])
+        EthernetAddress::from_bytes(&sent.unwrap().frame(&out)[..6])
     };
     assert_eq!(reach(&mut net), MAC, "nobody was heard: the line's own");
     net.send(&arp(OTHER_MAC, (OTHER_MAC, UNHEARD), ArpOperation::Request, GATEWAY));
@@ -160,12 +159,12 @@ fn the_resolver_has_an_address_of_its_own() {
             payload: b"question"
         }
     );
-    let mut out = vec![0; 65536];
+    let mut out = vec![0; gangplank::stack::OUT_BYTES];
     let sent = net
         .engine
         .deliver_answer(net.now, own.into(), b"answer", &mut out)
         .unwrap();
-    assert_eq!(read_udp(&out[..sent.len]).0, "172.17.0.53:53");
+    assert_eq!(read_udp(sent.frame(&out)).0, "172.17.0.53:53");
     let question = udp(own, SocketAddrV4::new(GATEWAY, 53), b"question");
     assert!(
         matches!(net.pass(&question), Passage::Datagram { target, .. } if target == "127.0.0.1:53".parse().unwrap())

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use gangplank::policy::HostAccess;
 use gangplank::stack::{
-    Action, Attachment, Common, Config, Directory, Engine, FlowId, Ipv6, Ledger as Accounts, Links, Offload, Passage,
-    Ring, RingId, RingMemory, RingSizes, Target, Transmit, UplinkCapabilities,
+    Action, Attachment, Common, Config, Directory, Engine, FlowId, Ipv6, Ledger as Accounts, Links, OUT_BYTES, Offload,
+    Passage, Ring, RingId, RingMemory, RingSizes, Target, Transmit, UplinkCapabilities,
 };
 use gangplank::sys::mapping::Mappings;
 use smoltcp::phy::ChecksumCapabilities;
@@ -164,7 +164,7 @@ impl Net {
             engine,
             now: Instant::from_secs(1000),
             rings,
-            out: vec![0; 65536],
+            out: vec![0; OUT_BYTES],
         }
     }
 
@@ -191,7 +191,7 @@ impl Net {
 
     pub(crate) fn frame(&mut self) -> Option<(Transmit, Vec<u8>)> {
         let transmit = self.engine.poll_transmit(self.now, &mut self.out)?;
-        Some((transmit, self.out[..transmit.len].to_vec()))
+        Some((transmit, transmit.frame(&self.out).to_vec()))
     }
 
     pub(crate) fn frames(&mut self) -> Vec<Vec<u8>> {
@@ -206,7 +206,7 @@ impl Net {
         deliver: impl FnOnce(&mut Engine, Instant, &mut [u8]) -> Option<Transmit>,
     ) -> Option<(Transmit, Vec<u8>)> {
         let transmit = deliver(&mut self.engine, self.now, &mut self.out)?;
-        Some((transmit, self.out[..transmit.len].to_vec()))
+        Some((transmit, transmit.frame(&self.out).to_vec()))
     }
 
     /// The segments that come out.

@@ -10,6 +10,7 @@
 //! fewest flows, a published port to the workers in turn.
 
 mod apart;
+mod buffer;
 mod command;
 mod datagrams;
 mod flows;

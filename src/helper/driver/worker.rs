@@ -15,6 +15,7 @@ use std::time::Duration;
 use mio::{Poll, Token};
 use smoltcp::time::Instant;
 
+use super::buffer::Buffer;
 use super::command::{Command, Events};
 use super::datagrams::{Datagrams, Outgoing};
 use super::flows::{Accepted, Flows};
@@ -25,7 +26,7 @@ use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::echo::Request;
 use crate::host::outbound::Outbound;
-use crate::stack::{Common, Config, Directory, Engine, FlowId, Offload, Passage, ShardId};
+use crate::stack::{Common, Config, Directory, Engine, FlowId, OUT_BYTES, Offload, Passage, ShardId, TCP_HEADERS};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
@@ -39,7 +40,7 @@ pub(super) fn engine(directory: Directory, common: &Common, config: Config, seed
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) uplink: Arc<dyn Uplink>,
-    pub(super) buffer: Box<[u8]>,
+    pub(super) buffer: Buffer,
     /// Frames that the kernel had no room for; TCP sends them again, datagrams are lost as on any wire.
     pub(super) dropped: u64,
 }
@@ -54,7 +55,7 @@ pub(super) struct Worker {
     pub(super) flows: Flows,
     pub(super) datagrams: Datagrams,
     /// The frame being handled.
-    frame: Box<[u8]>,
+    frame: Buffer,
     pub(super) ready: Ready,
     pub(super) commands: mpsc::Receiver<Command>,
     mail: mpsc::Receiver<Mail>,
@@ -86,7 +87,7 @@ impl Worker {
             engine,
             flows: Flows::new(processors),
             datagrams: Datagrams::new(Outbound::default()),
-            frame: vec![0; FRAME_BYTES].into_boxed_slice(),
+            frame: Buffer::new(FRAME_BYTES, TCP_HEADERS),
             ready: Ready::default(),
             commands,
             mail,
@@ -432,7 +433,7 @@ impl Link {
     fn new(uplink: Arc<dyn Uplink>) -> Self {
         Self {
             uplink,
-            buffer: vec![0; FRAME_BYTES].into_boxed_slice(),
+            buffer: Buffer::new(OUT_BYTES, 0),
             dropped: 0,
         }
     }
@@ -448,7 +449,7 @@ impl Link {
 
     /// Sends what the engine wrote into the buffer.
     pub(super) fn send(&mut self, transmit: crate::stack::Transmit) {
-        if let Err(error) = self.uplink.send(transmit.offload, &self.buffer[..transmit.len]) {
+        if let Err(error) = self.uplink.send(transmit.offload, transmit.frame(&self.buffer)) {
             self.dropped += 1;
             tracing::debug!(%error, len = transmit.len, "frame to the bridge dropped");
         }

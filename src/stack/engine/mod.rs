@@ -44,7 +44,7 @@ use crate::stack::dhcp::leases::Leases;
 use crate::stack::directory::Directory;
 use crate::stack::flow::{Flows, TimeWait};
 use crate::stack::fragments::Fragments;
-use crate::stack::frame::{MAX_FRAME, Packet, ethernet};
+use crate::stack::frame::{OUT_BYTES, Packet, ethernet};
 use crate::stack::icmp::{IcmpError, Way, may_be_reported};
 use crate::stack::icmpv6;
 use crate::stack::ledger::{Kind, Ledger};
@@ -255,9 +255,9 @@ impl Engine {
         Some(action)
     }
 
-    /// Writes the next frame for the uplink into `out` (at least 65,536 bytes).
+    /// Writes the next frame for the uplink into `out`, at least [`OUT_BYTES`], best on a cache line.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
-        let out = out.get_mut(..MAX_FRAME)?;
+        let out = out.get_mut(..OUT_BYTES)?;
         let transmit = self.control.pop(out).or_else(|| self.transmit_flows(now, out));
         self.counters.frames_out += u64::from(transmit.is_some());
         transmit

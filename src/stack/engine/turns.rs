@@ -12,7 +12,7 @@ use smoltcp::wire::TcpControl;
 use super::Engine;
 use crate::stack::device::Abilities;
 use crate::stack::flow::{Flow, Phase, Tuple};
-use crate::stack::frame::{ETHERNET_HEADER, write_ethernet};
+use crate::stack::frame::{ETHERNET_HEADER, MAX_FRAME, start_for, write_ethernet};
 use crate::stack::rings::LOOK;
 use crate::stack::segment::Reply;
 use crate::stack::tcp::{Connection, SetUp};
@@ -37,6 +37,8 @@ impl Engine {
             return None;
         };
         self.counters.turns += 1;
+        let start = start_for(ETHERNET_HEADER + usize::from(flow.tuple.headers()));
+        let out = &mut out[start..start + MAX_FRAME];
         let Some(emitted) = connection.transmit(now, &mut out[ETHERNET_HEADER..]) else {
             if let Some(at) = connection.deadline(now) {
                 self.timers.arm(&mut flow.armed, Deadline::Flow(id), at);
@@ -49,6 +51,7 @@ impl Engine {
         let len = ETHERNET_HEADER + emitted.len;
         Some(Transmit {
             offload: emitted.seal(&mut out[..len], self.config.uplink),
+            start,
             len,
         })
     }
