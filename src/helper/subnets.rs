@@ -90,6 +90,8 @@ impl Subnets {
             router: Some(self.gateway.address),
             dns: self.gateway.addresses(),
             search: Vec::new(),
+            hostname: None,
+            fqdn: None,
             mtu: Some(mtu),
             lease: LEASE,
             source: AddressSource::Attached,

@@ -32,6 +32,8 @@ pub(crate) fn settings(source: AddressSource) -> Dhcp {
         router: Some(GATEWAY),
         dns: vec![GATEWAY.into(), GATEWAY6.into()],
         search: vec!["corp.example".to_owned(), "..".to_owned(), "lab".to_owned()],
+        hostname: None,
+        fqdn: None,
         mtu: Some(1500),
         lease: 3600,
         source,

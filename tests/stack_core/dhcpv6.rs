@@ -14,16 +14,16 @@ const OWN: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
 const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 const FOREIGN: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2);
 
-const SOLICIT: u8 = 1;
+pub(crate) const SOLICIT: u8 = 1;
 const ADVERTISE: u8 = 2;
-const REQUEST: u8 = 3;
+pub(crate) const REQUEST: u8 = 3;
 const CONFIRM: u8 = 4;
 const RENEW: u8 = 5;
 const REBIND: u8 = 6;
 const REPLY: u8 = 7;
 const RELEASE: u8 = 8;
 const DECLINE: u8 = 9;
-const INFORMATION: u8 = 11;
+pub(crate) const INFORMATION: u8 = 11;
 
 const CLIENT: &[u8] = &[0, 3, 0, 1, 2, 0, 0, 0, 0, 2];
 const SERVER: &[u8] = &[0, 3, 0, 1, 2, 0, 0, 0, 0, 1];
@@ -37,7 +37,7 @@ fn net() -> Net {
     Net::with_ipv6(|config| config.dhcp = Some(settings(AddressSource::Attached)))
 }
 
-fn option(code: u16, data: &[u8]) -> Vec<u8> {
+pub(crate) fn option(code: u16, data: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes(), &(data.len() as u16).to_be_bytes(), data].concat()
 }
 
@@ -55,7 +55,7 @@ fn message(kind: u8, options: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// With the identifiers that this kind must have, and one association.
-fn proper(kind: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
+pub(crate) fn proper(kind: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
     let server = matches!(kind, REQUEST | RENEW | RELEASE | DECLINE);
     let mut options = vec![option(1, CLIENT)];
     options.extend(server.then(|| option(2, SERVER)));
@@ -92,26 +92,27 @@ fn ported(source: (Ipv6Addr, u16), target: (Ipv6Addr, u16), payload: &[u8]) -> V
 
 /// What is said of an association.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
-    id: u8,
-    times: (u32, u32),
+pub(crate) struct Said {
+    pub(crate) id: u8,
+    pub(crate) times: (u32, u32),
     /// With how many seconds each is good for.
-    addresses: Vec<(Ipv6Addr, u32)>,
-    status: Option<u16>,
+    pub(crate) addresses: Vec<(Ipv6Addr, u32)>,
+    pub(crate) status: Option<u16>,
 }
 
 /// What is answered, checked as a client would.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Answer {
-    kind: u8,
-    status: Option<u16>,
-    associations: Vec<Said>,
-    rapid: bool,
-    preference: Option<u8>,
-    dns: Vec<u8>,
-    search: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) kind: u8,
+    pub(crate) status: Option<u16>,
+    pub(crate) associations: Vec<Said>,
+    pub(crate) rapid: bool,
+    pub(crate) preference: Option<u8>,
+    pub(crate) dns: Vec<u8>,
+    pub(crate) search: Vec<u8>,
+    pub(crate) fqdn: Vec<u8>,
     /// Bytes of the IP packet.
-    len: usize,
+    pub(crate) len: usize,
 }
 
 fn options(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
@@ -171,11 +172,12 @@ fn read(frame: &[u8], to: Ipv6Addr, client: Option<&[u8]>) -> Answer {
         preference: of(7).map(|data| data[0]),
         dns: of(23).unwrap_or_default().to_vec(),
         search: of(24).unwrap_or_default().to_vec(),
+        fqdn: of(39).unwrap_or_default().to_vec(),
         len: frame.len() - 14,
     }
 }
 
-fn ask(net: &mut Net, payload: &[u8]) -> Option<Answer> {
+pub(crate) fn ask(net: &mut Net, payload: &[u8]) -> Option<Answer> {
     net.send(&frame(OWN, payload));
     let frames = net.frames();
     assert!(frames.len() <= 1);

@@ -13,6 +13,7 @@ mod closing;
 mod datagrams;
 mod dhcp;
 mod dhcp_malformed;
+mod dhcp_names;
 mod dhcp_range;
 mod dhcpv6;
 mod errors;

@@ -110,6 +110,8 @@ fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> 
         router: Some(router),
         dns,
         search,
+        hostname: None,
+        fqdn: None,
         mtu: plan.mtu,
         lease: LEASE,
         source: AddressSource::Range {

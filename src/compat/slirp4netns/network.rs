@@ -87,6 +87,8 @@ fn dhcp(options: &Options, addresses: Addresses) -> Dhcp {
         router: Some(addresses.gateway),
         dns: options.dns.then_some(addresses.resolver.into()).into_iter().collect(),
         search: Vec::new(),
+        hostname: None,
+        fqdn: None,
         mtu: Some(options.mtu),
         lease: LEASE,
         source: AddressSource::Range {

@@ -23,6 +23,11 @@ pub struct Dhcp {
     pub dns: Vec<IpAddr>,
     /// Domains to look for names in, as resolv.conf has them. What is no domain is left out.
     pub search: Vec<String>,
+    /// The name of whoever asks, unless its hardware address has one
+    /// ([`Engine::set_hostname`](crate::stack::Engine::set_hostname)). For IPv4 alone (RFC 2132 section 3.14).
+    pub hostname: Option<String>,
+    /// The same with its domain, of both families (RFC 4702, RFC 4704). What is no name is left out.
+    pub fqdn: Option<String>,
     /// The interface's MTU in bytes, without the Ethernet header.
     pub mtu: Option<u16>,
     /// Seconds for which an address is leased; half of them, and seven eighths, before it is asked for again.

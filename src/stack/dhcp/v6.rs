@@ -3,7 +3,8 @@
 //! Of the many kinds of option those are read that a server with one address for each client needs. Temporary addresses
 //! and prefixes are asked for in vain: their options are passed over like unknown ones.
 //!
-//! Sources: RFC 8415 sections 8, 16 (what must be there), 21 (options), 25 (length), RFC 3646 (resolvers, domains).
+//! Sources: RFC 8415 sections 8, 16 (what must be there), 21 (options), 25 (length), RFC 3646 (resolvers, domains), RFC 4704
+//! (full names).
 
 use std::net::Ipv6Addr;
 
@@ -281,7 +282,7 @@ impl Writer {
         Some(())
     }
 
-    /// Resolvers and domains, if the client wants to hear of them.
+    /// Resolvers, domains and the client's name, if it wants to hear of them.
     fn tell(&mut self, request: &Request<'_>, settings: &Dhcp) {
         let room = |writer: &Self| writer.room.saturating_sub(writer.message.len() + OPTION_HEAD);
         let resolvers = settings.dns6().take(MAX_RESOLVERS.min(room(self) / 16));
@@ -292,6 +293,10 @@ impl Writer {
         let domains = search::encode(&settings.search, room(self));
         if request.wants(DOMAINS) && !domains.is_empty() {
             self.put(DOMAINS, &domains);
+        }
+        let name = settings.fqdn.as_deref().and_then(search::name);
+        if let Some(name) = name.filter(|_| request.wants(FQDN)) {
+            self.put(FQDN, &[&[FQDN_FLAGS], &name[..]].concat());
         }
     }
 }
@@ -356,7 +361,7 @@ impl<'f> Iterator for Options<'f> {
 const ADVERTISE: u8 = 2;
 const REPLY: u8 = 7;
 
-/// Options (section 21; RFC 3646).
+/// Options (section 21; RFC 3646; RFC 4704).
 const CLIENT: u16 = 1;
 const SERVER: u16 = 2;
 const ADDRESSES: u16 = 3;
@@ -367,6 +372,10 @@ const STATUS: u16 = 13;
 const RAPID_COMMIT: u16 = 14;
 const RESOLVERS: u16 = 23;
 const DOMAINS: u16 = 24;
+const FQDN: u16 = 39;
+
+/// RFC 4704 section 4.1: nobody updates DNS for it.
+const FQDN_FLAGS: u8 = 0;
 
 /// Section 18.2.1: whoever hears it need not wait for other servers. There are none.
 const HIGHEST: u8 = 255;

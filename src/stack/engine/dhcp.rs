@@ -189,7 +189,7 @@ impl Engine {
         let told = Told {
             settings,
             mask: self.config.policy.subnet.netmask(),
-            hostname: self.containers.hostname(request.mac),
+            hostname: self.containers.hostname(request.mac).or(settings.hostname.as_deref()),
         };
         let reply = Reply {
             kind,

@@ -2,7 +2,7 @@
 //!
 //! Clients ask from a link-local address of their own making, at the group of all servers; that group is all that is
 //! listened to. Whose hardware it is decides what there is to be had: the IPv6 address that it was attached with, and for
-//! everybody resolvers and domains. Nothing is remembered, so giving back and declining change nothing.
+//! everybody resolvers, domains and a name. Nothing is remembered, so giving back and declining change nothing.
 //!
 //! Source: RFC 8415 section 18.3.
 
