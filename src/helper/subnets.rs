@@ -18,7 +18,7 @@ use crate::network::pool::{AddressPool, Lease};
 use crate::network::subnet::{self, Choice, Occupied};
 use crate::network::subnet6::{self, GlobalId, Subnet6};
 use crate::network::zone::Zone;
-use crate::stack::{AddressSource, Dhcp, Ipv6};
+use crate::stack::{AddressSource, Dhcp, Dhcpv6, Ipv6};
 use crate::sys::random;
 
 /// Where a network is.
@@ -95,6 +95,7 @@ impl Subnets {
             mtu: Some(mtu),
             lease: LEASE,
             source: AddressSource::Attached,
+            v6: Dhcpv6::default(),
         }
     }
 

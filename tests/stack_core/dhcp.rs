@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use gangplank::stack::{AddressSource, Attachment, Config, Dhcp};
+use gangplank::stack::{AddressSource, Attachment, Config, Dhcp, Dhcpv6};
 use smoltcp::time::Duration;
 use smoltcp::wire::{EthernetAddress, IpProtocol, Ipv4Packet};
 
@@ -37,6 +37,7 @@ pub(crate) fn settings(source: AddressSource) -> Dhcp {
         mtu: Some(1500),
         lease: 3600,
         source,
+        v6: Dhcpv6::default(),
     }
 }
 

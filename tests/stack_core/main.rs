@@ -12,6 +12,7 @@
 mod closing;
 mod datagrams;
 mod dhcp;
+mod dhcp_guest;
 mod dhcp_malformed;
 mod dhcp_names;
 mod dhcp_range;

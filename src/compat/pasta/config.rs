@@ -16,7 +16,7 @@ use crate::host::resolver::Source;
 use crate::netns::line::{LineSpec, SetUp};
 use crate::netns::outpost::OutpostSpec;
 use crate::policy::{Alias, GatewayLead, HostAccess, Layout, Neighbours, ResolverPlace};
-use crate::stack::{AddressSource, Config, Dhcp, Ipv6, UplinkCapabilities};
+use crate::stack::{AddressSource, Config, Dhcp, Dhcpv6, Ipv6, UplinkCapabilities};
 use crate::sys::tun::OffloadBits;
 
 /// What is to be made in the namespace.
@@ -118,6 +118,7 @@ fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> 
             first: address,
             last: address,
         },
+        v6: Dhcpv6::default(),
     })
 }
 
