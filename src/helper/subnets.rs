@@ -18,7 +18,7 @@ use crate::network::pool::{AddressPool, Lease};
 use crate::network::subnet::{self, Choice, Occupied};
 use crate::network::subnet6::{self, GlobalId, Subnet6};
 use crate::network::zone::Zone;
-use crate::stack::{AddressSource, Dhcp, Ipv6};
+use crate::stack::{AddressSource, Dhcp, Dhcpv6, Ipv6};
 use crate::sys::random;
 
 /// Where a network is.
@@ -90,9 +90,12 @@ impl Subnets {
             router: Some(self.gateway.address),
             dns: self.gateway.addresses(),
             search: Vec::new(),
+            hostname: None,
+            fqdn: None,
             mtu: Some(mtu),
             lease: LEASE,
             source: AddressSource::Attached,
+            v6: Dhcpv6::default(),
         }
     }
 

@@ -86,7 +86,7 @@ mod types;
 mod udp;
 
 pub use counters::{Counters, Discard};
-pub use dhcp::{AddressSource, Dhcp};
+pub use dhcp::{AddressSource, Dhcp, Dhcpv6, Tenure};
 pub use directory::{Directory, ShardId};
 pub use engine::{Common, Engine};
 pub use frame::{OUT_BYTES, TCP_HEADERS};

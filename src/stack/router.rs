@@ -31,7 +31,7 @@ pub(super) struct Advertisement {
     pub(super) mac: EthernetAddress,
     pub(super) mtu: u16,
     pub(super) ipv6: Ipv6,
-    /// There is DHCPv6.
+    /// Addresses are to be had by DHCPv6.
     pub(super) managed: bool,
     /// Where names are asked for, if anywhere.
     pub(super) resolver: Option<Ipv6Addr>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use gangplank::stack::{AddressSource, Attachment, Config, Dhcp};
+use gangplank::stack::{AddressSource, Attachment, Config, Dhcp, Dhcpv6};
 use smoltcp::time::Duration;
 use smoltcp::wire::{EthernetAddress, IpProtocol, Ipv4Packet};
 
@@ -32,9 +32,12 @@ pub(crate) fn settings(source: AddressSource) -> Dhcp {
         router: Some(GATEWAY),
         dns: vec![GATEWAY.into(), GATEWAY6.into()],
         search: vec!["corp.example".to_owned(), "..".to_owned(), "lab".to_owned()],
+        hostname: None,
+        fqdn: None,
         mtu: Some(1500),
         lease: 3600,
         source,
+        v6: Dhcpv6::default(),
     }
 }
 

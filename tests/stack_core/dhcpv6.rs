@@ -10,39 +10,39 @@ use smoltcp::wire::{IpProtocol, Ipv6Packet, UdpPacket, UdpRepr};
 use crate::dhcp::{EARNED, settings};
 use crate::net::*;
 
-const OWN: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
+pub(crate) const OWN: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
 const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
-const FOREIGN: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2);
+pub(crate) const FOREIGN: Ipv6Addr = Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, 2);
 
-const SOLICIT: u8 = 1;
-const ADVERTISE: u8 = 2;
-const REQUEST: u8 = 3;
-const CONFIRM: u8 = 4;
-const RENEW: u8 = 5;
-const REBIND: u8 = 6;
-const REPLY: u8 = 7;
-const RELEASE: u8 = 8;
-const DECLINE: u8 = 9;
-const INFORMATION: u8 = 11;
+pub(crate) const SOLICIT: u8 = 1;
+pub(crate) const ADVERTISE: u8 = 2;
+pub(crate) const REQUEST: u8 = 3;
+pub(crate) const CONFIRM: u8 = 4;
+pub(crate) const RENEW: u8 = 5;
+pub(crate) const REBIND: u8 = 6;
+pub(crate) const REPLY: u8 = 7;
+pub(crate) const RELEASE: u8 = 8;
+pub(crate) const DECLINE: u8 = 9;
+pub(crate) const INFORMATION: u8 = 11;
 
-const CLIENT: &[u8] = &[0, 3, 0, 1, 2, 0, 0, 0, 0, 2];
-const SERVER: &[u8] = &[0, 3, 0, 1, 2, 0, 0, 0, 0, 1];
-const ANOTHER: &[u8] = &[0, 3, 0, 1, 2, 0, 0, 0, 0, 9];
+pub(crate) const CLIENT: &[u8] = &[0, 3, 0, 1, 2, 0, 0, 0, 0, 2];
+pub(crate) const SERVER: &[u8] = &[0, 3, 0, 1, 2, 0, 0, 0, 0, 1];
+pub(crate) const ANOTHER: &[u8] = &[0, 3, 0, 1, 2, 0, 0, 0, 0, 9];
 
 const NO_ADDRESS: u16 = 2;
 const NO_BINDING: u16 = 3;
-const NOT_ON_LINK: u16 = 4;
+pub(crate) const NOT_ON_LINK: u16 = 4;
 
 fn net() -> Net {
     Net::with_ipv6(|config| config.dhcp = Some(settings(AddressSource::Attached)))
 }
 
-fn option(code: u16, data: &[u8]) -> Vec<u8> {
+pub(crate) fn option(code: u16, data: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes(), &(data.len() as u16).to_be_bytes(), data].concat()
 }
 
 /// An IA_NA with addresses.
-fn association(id: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
+pub(crate) fn association(id: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
     let head = [0, 0, 0, id, 0, 0, 0, 0, 0, 0, 0, 0];
     let addresses = addresses
         .iter()
@@ -50,12 +50,12 @@ fn association(id: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
     option(3, &[head.to_vec(), addresses.collect()].concat())
 }
 
-fn message(kind: u8, options: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, options: &[Vec<u8>]) -> Vec<u8> {
     [vec![kind, 0xa, 0xb, 0xc], options.concat()].concat()
 }
 
 /// With the identifiers that this kind must have, and one association.
-fn proper(kind: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
+pub(crate) fn proper(kind: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
     let server = matches!(kind, REQUEST | RENEW | RELEASE | DECLINE);
     let mut options = vec![option(1, CLIENT)];
     options.extend(server.then(|| option(2, SERVER)));
@@ -65,7 +65,7 @@ fn proper(kind: u8, addresses: &[Ipv6Addr]) -> Vec<u8> {
     message(kind, &options)
 }
 
-fn frame(source: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(source: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     ported((source, 546), (SERVERS, 547), payload)
 }
 
@@ -92,26 +92,27 @@ fn ported(source: (Ipv6Addr, u16), target: (Ipv6Addr, u16), payload: &[u8]) -> V
 
 /// What is said of an association.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
-    id: u8,
-    times: (u32, u32),
+pub(crate) struct Said {
+    pub(crate) id: u8,
+    pub(crate) times: (u32, u32),
     /// With how many seconds each is good for.
-    addresses: Vec<(Ipv6Addr, u32)>,
-    status: Option<u16>,
+    pub(crate) addresses: Vec<(Ipv6Addr, u32)>,
+    pub(crate) status: Option<u16>,
 }
 
 /// What is answered, checked as a client would.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Answer {
-    kind: u8,
-    status: Option<u16>,
-    associations: Vec<Said>,
-    rapid: bool,
-    preference: Option<u8>,
-    dns: Vec<u8>,
-    search: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) kind: u8,
+    pub(crate) status: Option<u16>,
+    pub(crate) associations: Vec<Said>,
+    pub(crate) rapid: bool,
+    pub(crate) preference: Option<u8>,
+    pub(crate) dns: Vec<u8>,
+    pub(crate) search: Vec<u8>,
+    pub(crate) fqdn: Vec<u8>,
     /// Bytes of the IP packet.
-    len: usize,
+    pub(crate) len: usize,
 }
 
 fn options(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
@@ -125,7 +126,7 @@ fn options(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
     options
 }
 
-fn read(frame: &[u8], to: Ipv6Addr, client: Option<&[u8]>) -> Answer {
+pub(crate) fn read(frame: &[u8], to: Ipv6Addr, client: Option<&[u8]>) -> Answer {
     assert_eq!((&frame[..6], &frame[6..12]), (&MAC.0[..], &GATEWAY_MAC.0[..]));
     let packet = Ipv6Packet::new_checked(&frame[14..]).unwrap();
     let (from, target) = (packet.src_addr(), packet.dst_addr());
@@ -171,11 +172,12 @@ fn read(frame: &[u8], to: Ipv6Addr, client: Option<&[u8]>) -> Answer {
         preference: of(7).map(|data| data[0]),
         dns: of(23).unwrap_or_default().to_vec(),
         search: of(24).unwrap_or_default().to_vec(),
+        fqdn: of(39).unwrap_or_default().to_vec(),
         len: frame.len() - 14,
     }
 }
 
-fn ask(net: &mut Net, payload: &[u8]) -> Option<Answer> {
+pub(crate) fn ask(net: &mut Net, payload: &[u8]) -> Option<Answer> {
     net.send(&frame(OWN, payload));
     let frames = net.frames();
     assert!(frames.len() <= 1);
@@ -192,7 +194,7 @@ fn leased(id: u8, over: &[Ipv6Addr]) -> Said {
     }
 }
 
-fn without(id: u8, status: u16) -> Said {
+pub(crate) fn without(id: u8, status: u16) -> Said {
     Said {
         id,
         times: (0, 0),
@@ -535,7 +537,7 @@ fn messages_of_every_length() {
     }
 }
 
-fn client_of(frame: &[u8]) -> Option<&[u8]> {
+pub(crate) fn client_of(frame: &[u8]) -> Option<&[u8]> {
     options(&frame[14 + 40 + 8 + 4..])
         .into_iter()
         .find(|(code, _)| *code == 1)

@@ -12,7 +12,9 @@
 mod closing;
 mod datagrams;
 mod dhcp;
+mod dhcp_guest;
 mod dhcp_malformed;
+mod dhcp_names;
 mod dhcp_range;
 mod dhcpv6;
 mod errors;

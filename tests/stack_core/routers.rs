@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use gangplank::stack::Attachment;
+use gangplank::stack::{AddressSource, Attachment, Ipv6};
 use smoltcp::time::Duration;
 use smoltcp::wire::{EthernetAddress, Icmpv6Packet, IpProtocol, Ipv6Packet};
 
@@ -74,7 +74,7 @@ fn whoever_asks_is_told_alone() {
 
 #[test]
 fn a_server_of_dhcpv6_is_told_of() {
-    let dhcp = crate::dhcp::settings(gangplank::stack::AddressSource::Attached);
+    let dhcp = crate::dhcp::settings(AddressSource::Attached);
     let mut net = Net::with_ipv6(|config| config.dhcp = Some(dhcp));
     net.send(&solicitation(OWN_LINK_LOCAL, 255, 0, &HARDWARE));
     let frames = net.frames();
@@ -82,6 +82,21 @@ fn a_server_of_dhcpv6_is_told_of() {
     let prefix = &message.payload()[32..36];
     assert_eq!(message.payload()[5], 0xc0, "addresses, and all else");
     assert_eq!(prefix, [3, 4, 64, 0x80], "still not for addresses of one's own making");
+}
+
+#[test]
+fn whoever_may_form_an_address_is_not_sent_to_dhcpv6() {
+    let flags = |v6: Option<Ipv6Addr>, autonomous: bool| {
+        let mut net = Net::with_ipv6(|config| {
+            config.dhcp = Some(crate::dhcp::settings(AddressSource::Guest { v4: None, v6 }));
+            config.ipv6 = config.ipv6.map(|ipv6| Ipv6 { autonomous, ..ipv6 });
+        });
+        net.send(&solicitation(OWN_LINK_LOCAL, 255, 0, &HARDWARE));
+        net.frames()[0][14 + 40 + 5]
+    };
+    assert_eq!(flags(Some(ADDRESS6), false), 0xc0);
+    assert_eq!(flags(Some(ADDRESS6), true), 0);
+    assert_eq!(flags(None, false), 0);
 }
 
 #[test]

@@ -1,12 +1,11 @@
-//! A [`Plan`] in the words of the engine: the line's set-up, the stack's addresses and where they lead.
+//! A [`Plan`] in the words of the engine: the line's set-up, the stack's addresses and where they lead, and what is told to
+//! a namespace that configures itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use smoltcp::wire::EthernetAddress;
 
-use super::dhcpv6::Offer;
-use super::greeter::Greetings;
 use super::local::Guest;
 use super::options::Options;
 use super::plan::{Plan, Side, upstream};
@@ -16,7 +15,7 @@ use crate::host::resolver::Source;
 use crate::netns::line::{LineSpec, SetUp};
 use crate::netns::outpost::OutpostSpec;
 use crate::policy::{Alias, GatewayLead, HostAccess, Layout, Neighbours, ResolverPlace};
-use crate::stack::{AddressSource, Config, Dhcp, Ipv6, UplinkCapabilities};
+use crate::stack::{AddressSource, Config, Dhcp, Dhcpv6, Ipv6, Tenure, UplinkCapabilities};
 use crate::sys::tun::OffloadBits;
 
 /// What is to be made in the namespace.
@@ -100,22 +99,27 @@ pub fn guest(plan: &Plan) -> Guest {
     }
 }
 
-/// For a namespace that asks: the one address that is meant for it, where there is a router to tell of. Resolvers and
-/// domains are told only where that was asked for.
+/// For a namespace that asks: the addresses that are meant for it, of IPv4 where there is a router to tell of, and its own
+/// names. Resolvers and domains are told only where that was asked for.
 fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> {
-    let router = plan.v4.as_ref()?.gateway.filter(|_| !options.off.dhcp)?;
-    let address = guest(plan).v4?;
+    let router = plan.v4.as_ref().and_then(|side| side.gateway);
+    let Guest { v4, v6 } = guest(plan);
+    let v4 = v4.filter(|_| router.is_some() && !options.off.dhcp);
+    let v6 = v6.filter(|_| !options.off.dhcpv6);
+    if v4.is_none() && v6.is_none() {
+        return None;
+    }
     let (dns, search) = names(options, nameservers);
     Some(Dhcp {
-        router: Some(router),
+        router,
         dns,
         search,
+        hostname: options.hostname.clone(),
+        fqdn: options.fqdn.clone(),
         mtu: plan.mtu,
         lease: LEASE,
-        source: AddressSource::Range {
-            first: address,
-            last: address,
-        },
+        source: AddressSource::Guest { v4, v6 },
+        v6: DHCPV6,
     })
 }
 
@@ -139,27 +143,6 @@ fn names(options: &Options, nameservers: &[IpAddr]) -> (Vec<IpAddr>, Vec<String>
             Vec::new()
         },
     )
-}
-
-/// What is told past the engine to a namespace that asks.
-pub fn greetings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Greetings {
-    let (dns, search) = names(options, nameservers);
-    let dns6 = dns.into_iter().filter_map(|server| match server {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(server) => Some(server),
-    });
-    let offer = guest(plan).v6.filter(|_| !options.off.dhcpv6).map(|address| Offer {
-        address,
-        dns: dns6.collect(),
-        search,
-        fqdn: options.fqdn.clone(),
-    });
-    Greetings {
-        offer,
-        options: Greetings::options(options),
-        mac: mac(options),
-        link_local: link_local(plan),
-    }
 }
 
 /// Our address on the link: the router's, if that has none but this.
@@ -227,6 +210,14 @@ const OUR_MAC: [u8; 6] = [0x9a, 0x55, 0x9a, 0x55, 0x9a, 0x55];
 /// Seconds, a day: nobody else is going to have the address.
 const LEASE: u32 = 86_400;
 
+/// As the original's, which leaves only rebinding unanswered: that is as RFC 8415 has it (section 18.3.5).
+const DHCPV6: Dhcpv6 = Dhcpv6 {
+    tenure: Tenure::Permanent,
+    preference: None,
+    rapid_commit: false,
+    unasked: true,
+};
+
 /// Where the host's resolvers are named.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
@@ -242,3 +233,75 @@ const UNUSED_NETWORK6: Ipv6Addr = Ipv6Addr::new(0xfd67, 0x616e, 0x6770, 0, 0, 0,
 /// An interface identifier out of nobody's range: "gangplan" in ASCII, with the bit of those that a vendor gave out clear.
 const HOST_BITS: u32 = 64;
 const OUR_HOST_BITS: u128 = 0x6561_6e67_706c_616e;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compat::pasta::options::{Asked, parse};
+    use crate::compat::pasta::plan::{Facts, plan};
+    use crate::netns::HostView;
+
+    const V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+    const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 1);
+
+    /// What is told with these words, on a host that has nothing of its own.
+    fn told(words: &str, change: impl FnOnce(&mut Plan)) -> Option<Dhcp> {
+        let line = format!("-a {V4} -n 24 -a {V6} {words}");
+        let words = line.split_whitespace().map(std::ffi::OsString::from);
+        let Ok(Asked::Run(options)) = parse(words) else {
+            panic!("{line}")
+        };
+        let view = HostView {
+            links: Vec::new(),
+            routes: Vec::new(),
+            has_ipv6: true,
+        };
+        let nameservers = ["127.0.0.53", "192.0.2.53", "2001:db8::53"].map(|server| server.parse().unwrap());
+        let facts = Facts {
+            view: &view,
+            nameservers: &nameservers,
+            ephemeral: (32_768, 60_999),
+        };
+        let mut plan = plan(&options, facts).unwrap();
+        change(&mut plan);
+        dhcp(&options, &plan, &nameservers)
+    }
+
+    #[test]
+    fn each_family_is_served_by_itself() {
+        let served = |words: &str| told(words, |_| {}).map(|dhcp| dhcp.source);
+        let guest = |v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>| Some(AddressSource::Guest { v4, v6 });
+        for (words, source) in [
+            ("", guest(Some(V4), Some(V6))),
+            ("-4", guest(Some(V4), None)),
+            ("-6", guest(None, Some(V6))),
+            ("--no-dhcp", guest(None, Some(V6))),
+            ("--no-dhcpv6", guest(Some(V4), None)),
+            ("--no-dhcp --no-dhcpv6", None),
+            ("-4 --no-dhcp", None),
+        ] {
+            assert_eq!(served(words), source, "{words}");
+        }
+        let alone = told("", |plan| plan.v4.as_mut().unwrap().gateway = None).unwrap();
+        assert_eq!(Some(alone.source), guest(None, Some(V6)), "no router to tell of");
+    }
+
+    #[test]
+    fn names_are_told_where_that_was_asked_for() {
+        let dhcp = told("-S corp.example -D 192.0.2.1", |_| {}).unwrap();
+        assert_eq!((dhcp.dns, dhcp.search), (vec![], vec![]));
+        assert_eq!((dhcp.hostname, dhcp.fqdn), (None, None));
+        let dhcp = told(
+            "--dhcp-dns -S corp.example --dhcp-search -H in --fqdn in.example",
+            |_| {},
+        )
+        .unwrap();
+        let servers = ["192.0.2.53", "2001:db8::53"].map(|server| server.parse().unwrap());
+        assert_eq!(
+            (dhcp.dns, dhcp.search),
+            (servers.to_vec(), vec!["corp.example".to_owned()])
+        );
+        assert_eq!(dhcp.hostname.as_deref(), Some("in"));
+        assert_eq!(dhcp.fqdn.as_deref(), Some("in.example"));
+    }
+}

@@ -16,7 +16,6 @@
 //! | [`facts`], [`plan`], [`config`] | what it means on this host: addresses, routes, the engine's settings |
 //! | [`target`], [`command`], [`watch`] | who is served |
 //! | [`ports`], [`scan`], [`local`], [`datagrams`] | rules carried out, the loopback's by sockets inside |
-//! | [`greeter`], [`dhcpv6`] | what a namespace that configures itself is told besides what the engine says |
 //! | [`sieve`], [`log`] | what is kept off, recorded, told |
 //! | [`run`], [`pid_file`] | the life of it |
 //! | [`control`], [`pesto`] | changes while it runs |
@@ -27,9 +26,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod datagrams;
-pub mod dhcpv6;
 pub mod facts;
-pub mod greeter;
 mod help;
 mod known;
 pub mod local;

@@ -26,7 +26,6 @@ use super::banner::banner;
 use super::config;
 use super::control::{Control, Listener};
 use super::facts;
-use super::greeter::Greeter;
 use super::local::Locals;
 use super::log::{self, LogFile};
 use super::options::{Loudness, Options, Target};
@@ -230,14 +229,12 @@ impl Start<'_> {
         let mooring = line
             .map(|line| {
                 let settings = config::settings(options, self.plan, self.nameservers);
-                let greetings = config::greetings(options, self.plan, self.nameservers);
                 Mooring::start_over(settings, line, |line| {
                     let line = match self.recorder.as_ref().and_then(|file| file.try_clone().ok()) {
                         Some(file) => Recorder::over(line, file),
                         None => line,
                     };
-                    let line = Sieve::over(line, Holes::of(options));
-                    Greeter::over(line, greetings.clone())
+                    Sieve::over(line, Holes::of(options))
                 })
             })
             .transpose()?;

@@ -11,7 +11,7 @@ use crate::host::outbound::Outbound;
 use crate::host::resolver::Source;
 use crate::netns::line::{LineRoute, SetUp};
 use crate::policy::{Alias, Closed, HostAccess, Layout, ResolverPlace};
-use crate::stack::{AddressSource, Config, Dhcp, Ipv6, UplinkCapabilities};
+use crate::stack::{AddressSource, Config, Dhcp, Dhcpv6, Ipv6, UplinkCapabilities};
 
 /// The addresses of the original, by their distance from the network's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +87,15 @@ fn dhcp(options: &Options, addresses: Addresses) -> Dhcp {
         router: Some(addresses.gateway),
         dns: options.dns.then_some(addresses.resolver.into()).into_iter().collect(),
         search: Vec::new(),
+        hostname: None,
+        fqdn: None,
         mtu: Some(options.mtu),
         lease: LEASE,
         source: AddressSource::Range {
             first: addresses.dhcp_first,
             last: addresses.dhcp_last,
         },
+        v6: Dhcpv6::default(),
     }
 }
 

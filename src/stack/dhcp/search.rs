@@ -14,7 +14,7 @@ pub(super) fn encode(domains: &[String], room: usize) -> Vec<u8> {
 }
 
 /// None for what is no name below the root.
-fn name(domain: &str) -> Option<Vec<u8>> {
+pub(super) fn name(domain: &str) -> Option<Vec<u8>> {
     let mut wire = Vec::with_capacity(domain.len() + 2);
     for label in domain.strip_suffix('.').unwrap_or(domain).split('.') {
         let len = u8::try_from(label.len())

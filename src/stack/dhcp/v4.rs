@@ -4,7 +4,7 @@
 //! of a file where a client says so (RFC 2132 section 9.3), and because smoltcp reads what is cut short as if it ended.
 //!
 //! Sources: RFC 2131 sections 2 and 4.3, RFC 2132, RFC 3396 (long options), RFC 3397 (domain search), RFC 4039 (rapid
-//! commit), RFC 6842 (the client's identifier in replies), RFC 1542 section 2.1 (the least length).
+//! commit), RFC 4702 (full names), RFC 6842 (the client's identifier in replies), RFC 1542 section 2.1 (the least length).
 
 use std::net::Ipv4Addr;
 
@@ -249,6 +249,9 @@ impl Writer {
             self.may(REBINDING, &(settings.lease / 8 * 7).to_be_bytes());
         }
         self.may(HOSTNAME, hostname.unwrap_or_default().as_bytes());
+        if let Some(name) = settings.fqdn.as_deref().and_then(search::name) {
+            self.may(FQDN, &[&FQDN_HEAD[..], &name].concat());
+        }
         let room = self.room.saturating_sub(self.message.len());
         // Each part has a header of its own.
         let room = room.saturating_sub(2 * room.div_ceil(MAX_OPTION + 2));
@@ -312,7 +315,7 @@ const MAX_OPTIONS: usize = 256;
 /// Bytes in one option.
 const MAX_OPTION: usize = 255;
 
-/// Options, by their numbers in RFC 2132, RFC 4039 and RFC 3397.
+/// Options, by their numbers in RFC 2132, RFC 4039, RFC 4702 and RFC 3397.
 const PAD: u8 = 0;
 const MASK: u8 = 1;
 const ROUTER: u8 = 3;
@@ -329,8 +332,12 @@ const RENEWAL: u8 = 58;
 const REBINDING: u8 = 59;
 const IDENTIFIER: u8 = 61;
 const RAPID_COMMIT: u8 = 80;
+const FQDN: u8 = 81;
 const DOMAINS: u8 = 119;
 const END: u8 = 255;
+
+/// RFC 4702 sections 2.1 and 2.2: the name is encoded as in DNS, which nobody updates for it; two codes of old.
+const FQDN_HEAD: [u8; 3] = [0x04, 0xff, 0xff];
 
 /// RFC 2132 section 9.3.
 const IN_FILE: u8 = 1;

@@ -3,7 +3,8 @@
 //! Of the many kinds of option those are read that a server with one address for each client needs. Temporary addresses
 //! and prefixes are asked for in vain: their options are passed over like unknown ones.
 //!
-//! Sources: RFC 8415 sections 8, 16 (what must be there), 21 (options), 25 (length), RFC 3646 (resolvers, domains).
+//! Sources: RFC 8415 sections 8, 16 (what must be there), 21 (options), 25 (length), RFC 3646 (resolvers, domains), RFC 4704
+//! (full names).
 
 use std::net::Ipv6Addr;
 
@@ -194,6 +195,8 @@ impl Status {
 pub(in crate::stack) struct Reply<'s> {
     /// What could be had, and not yet the thing itself.
     pub(in crate::stack) advertises: bool,
+    /// To other servers' advertisements; none: not said.
+    pub(in crate::stack) preference: Option<u8>,
     pub(in crate::stack) server: &'s [u8],
     /// Of the whole.
     pub(in crate::stack) status: Option<Status>,
@@ -203,7 +206,7 @@ pub(in crate::stack) struct Reply<'s> {
     pub(in crate::stack) ends_others: bool,
     /// What else the client is told.
     pub(in crate::stack) told: Option<&'s Dhcp>,
-    /// Seconds for which addresses are leased.
+    /// Seconds for which addresses are good, or [`FOR_EVER`].
     pub(in crate::stack) lease: u32,
 }
 
@@ -232,22 +235,17 @@ impl Reply<'_> {
         if let Some(settings) = self.told {
             writer.tell(request, settings);
         }
-        if self.advertises {
-            writer.put(PREFERENCE, &[HIGHEST]);
+        if let Some(preference) = self.preference.filter(|_| self.advertises) {
+            writer.put(PREFERENCE, &[preference]);
         }
         Some(writer.message)
     }
 
     /// Where there is no room for the whole of it, it goes unsaid what is over.
     fn associate(&self, writer: &mut Writer, association: &Association, grant: Grant) {
-        let (renewal, rebinding, least, own) = match grant {
-            Grant::Address(own) => (
-                self.lease / 2,
-                self.lease / 5 * 4,
-                lifetimes(own, self.lease),
-                Some(own),
-            ),
-            Grant::Nothing(status) => (0, 0, option(STATUS, &status.code().to_be_bytes()), None),
+        let ((renewal, rebinding), least, own) = match grant {
+            Grant::Address(own) => (times(self.lease), lifetimes(own, self.lease), Some(own)),
+            Grant::Nothing(status) => ((0, 0), option(STATUS, &status.code().to_be_bytes()), None),
             Grant::Unsaid => return,
         };
         let inside = [
@@ -281,17 +279,22 @@ impl Writer {
         Some(())
     }
 
-    /// Resolvers and domains, if the client wants to hear of them.
+    /// Resolvers, domains and the client's name, if it wants to hear of them or is told in any case.
     fn tell(&mut self, request: &Request<'_>, settings: &Dhcp) {
+        let wants = |option| settings.v6.unasked || request.wants(option);
         let room = |writer: &Self| writer.room.saturating_sub(writer.message.len() + OPTION_HEAD);
         let resolvers = settings.dns6().take(MAX_RESOLVERS.min(room(self) / 16));
         let resolvers: Vec<u8> = resolvers.flat_map(|address| address.octets()).collect();
-        if request.wants(RESOLVERS) && !resolvers.is_empty() {
+        if wants(RESOLVERS) && !resolvers.is_empty() {
             self.put(RESOLVERS, &resolvers);
         }
         let domains = search::encode(&settings.search, room(self));
-        if request.wants(DOMAINS) && !domains.is_empty() {
+        if wants(DOMAINS) && !domains.is_empty() {
             self.put(DOMAINS, &domains);
+        }
+        let name = settings.fqdn.as_deref().and_then(search::name);
+        if let Some(name) = name.filter(|_| wants(FQDN)) {
+            self.put(FQDN, &[&[FQDN_FLAGS], &name[..]].concat());
         }
     }
 }
@@ -299,6 +302,15 @@ impl Writer {
 /// The server's identifier: by its hardware address (DUID-LL, section 11.4), which stays the same.
 pub(in crate::stack) fn server_identifier(EthernetAddress(mac): EthernetAddress) -> Vec<u8> {
     [&[0, 3, 0, 1], &mac[..]].concat()
+}
+
+/// When an address that is good for so many seconds is asked for again, of this server and of any (T1 and T2, section 21.4).
+fn times(seconds: u32) -> (u32, u32) {
+    if seconds == FOR_EVER {
+        (FOR_EVER, FOR_EVER)
+    } else {
+        (seconds / 2, seconds / 5 * 4)
+    }
 }
 
 /// An address that is good for so many seconds.
@@ -352,11 +364,14 @@ impl<'f> Iterator for Options<'f> {
     }
 }
 
+/// Section 7.7: seconds that have no end.
+pub(in crate::stack) const FOR_EVER: u32 = u32::MAX;
+
 /// Messages of servers (section 7.3).
 const ADVERTISE: u8 = 2;
 const REPLY: u8 = 7;
 
-/// Options (section 21; RFC 3646).
+/// Options (section 21; RFC 3646; RFC 4704).
 const CLIENT: u16 = 1;
 const SERVER: u16 = 2;
 const ADDRESSES: u16 = 3;
@@ -367,9 +382,10 @@ const STATUS: u16 = 13;
 const RAPID_COMMIT: u16 = 14;
 const RESOLVERS: u16 = 23;
 const DOMAINS: u16 = 24;
+const FQDN: u16 = 39;
 
-/// Section 18.2.1: whoever hears it need not wait for other servers. There are none.
-const HIGHEST: u8 = 255;
+/// RFC 4704 section 4.1: nobody updates DNS for it.
+const FQDN_FLAGS: u8 = 0;
 
 /// Bytes of an option's head, and of what stands before the options in those that have some.
 const OPTION_HEAD: usize = 4;

@@ -18,6 +18,7 @@ use super::Engine;
 use crate::stack::Offload;
 use crate::stack::counters::Discard;
 use crate::stack::datagram::{Datagram, Link};
+use crate::stack::dhcp::Dhcp;
 use crate::stack::dhcp::v4::{Reply, Request, Told};
 use crate::stack::frame::Packet;
 use crate::stack::types::{Attachment, Payload};
@@ -32,7 +33,7 @@ impl Engine {
     ) -> Result<(), Discard> {
         let packet = Packet::parse_v4(frame)?;
         let to_all = packet.target == IpAddr::V4(Ipv4Addr::BROADCAST) && packet.protocol == IpProtocol::Udp;
-        if !to_all || packet.place.is_some() || self.config.dhcp.is_none() {
+        if !to_all || packet.place.is_some() || !self.serves_dhcp() {
             return Err(Discard::NotForUs);
         }
         let datagram = packet.udp(offload)?;
@@ -48,7 +49,11 @@ impl Engine {
     /// Whether a datagram from `container` to what it calls `shown` is a client's that knows its server.
     pub(super) fn is_dhcp(&self, container: SocketAddr, shown: SocketAddr) -> bool {
         let server = SocketAddr::new(self.config.policy.gateway().into(), DHCP_SERVER_PORT);
-        container.port() == DHCP_CLIENT_PORT && shown == server && self.config.dhcp.is_some()
+        container.port() == DHCP_CLIENT_PORT && shown == server && self.serves_dhcp()
+    }
+
+    fn serves_dhcp(&self) -> bool {
+        self.config.dhcp.as_ref().is_some_and(Dhcp::serves_v4)
     }
 
     /// A message to the server from a sender that is nobody, or who it says it is.
@@ -189,7 +194,7 @@ impl Engine {
         let told = Told {
             settings,
             mask: self.config.policy.subnet.netmask(),
-            hostname: self.containers.hostname(request.mac),
+            hostname: self.containers.hostname(request.mac).or(settings.hostname.as_deref()),
         };
         let reply = Reply {
             kind,

@@ -39,7 +39,7 @@ use crate::stack::container::{Containers, TokenBucket};
 use crate::stack::control::Control;
 use crate::stack::counters::{Counters, Discard};
 use crate::stack::datagram::Link;
-use crate::stack::dhcp::AddressSource;
+use crate::stack::dhcp::Dhcp;
 use crate::stack::dhcp::leases::Leases;
 use crate::stack::directory::Directory;
 use crate::stack::flow::{Flows, TimeWait};
@@ -133,10 +133,11 @@ impl Engine {
             ready: VecDeque::new(),
             control: Control::default(),
             fragments: Fragments::default(),
-            leases: config.dhcp.as_ref().and_then(|dhcp| match dhcp.source {
-                AddressSource::Attached => None,
-                AddressSource::Range { first, last } => Some(Leases::new(first, last)),
-            }),
+            leases: config
+                .dhcp
+                .as_ref()
+                .and_then(Dhcp::range)
+                .map(|(first, last)| Leases::new(first, last)),
             strangers: TokenBucket::default(),
             advertised: None,
             actions: VecDeque::new(),

@@ -61,7 +61,8 @@ impl Engine {
             mac: gateway_mac,
             mtu: self.config.mtu,
             ipv6,
-            managed: self.config.dhcp.as_ref().is_some_and(Dhcp::knows_ipv6),
+            // Whoever may form an address has no need to ask for one.
+            managed: !ipv6.autonomous && self.config.dhcp.as_ref().is_some_and(Dhcp::gives_ipv6),
             resolver: self.config.policy.resolver_beside(ipv6.gateway.into()).and_then(v6),
         };
         let ends = Ends::V6 {
