@@ -237,7 +237,7 @@ const OUR_HOST_BITS: u128 = 0x6561_6e67_706c_616e;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compat::pasta::options::{Asked, parse};
+    use crate::compat::pasta::command_line::{Asked, parse};
     use crate::compat::pasta::plan::{Facts, plan};
     use crate::netns::HostView;
 

@@ -11,7 +11,8 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | [`options`], [`known`], [`refused`], [`addresses`], [`spec`] | what was said |
+//! | [`command_line`], [`known`], [`refused`], [`addresses`] | how it is said |
+//! | [`options`], [`spec`] | what was said |
 //! | [`rule`], [`table`] | what is forwarded, and how that changes |
 //! | [`facts`], [`plan`], [`config`] | what it means on this host: addresses, routes, the engine's settings |
 //! | [`target`], [`command`], [`watch`] | who is served |
@@ -23,6 +24,7 @@
 mod addresses;
 pub mod banner;
 pub mod command;
+pub mod command_line;
 pub mod config;
 pub mod control;
 pub mod datagrams;
@@ -51,14 +53,14 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::compat::print;
-use options::Asked;
+use command_line::Asked;
 use refused::OptionError;
 
 /// The program: `arguments` begin with the name by which it was called.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
     let name = arguments.next().unwrap_or_default().to_string_lossy().into_owned();
-    match options::parse(arguments) {
+    match command_line::parse(arguments) {
         Ok(Asked::Help) => print::out(&help::usage(&name)),
         Ok(Asked::Version) => print::out(&facts::version("pasta")),
         Ok(Asked::Run(options)) => run::start(&options),

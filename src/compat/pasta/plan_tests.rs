@@ -1,7 +1,7 @@
 //! Hosts and command lines, and what the namespace gets.
 
 use super::*;
-use crate::compat::pasta::options::{Asked, parse};
+use crate::compat::pasta::command_line::{Asked, parse};
 
 fn options(line: &str) -> Options {
     let words = line.split_whitespace().map(std::ffi::OsString::from);
