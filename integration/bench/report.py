@@ -100,6 +100,7 @@ class Report:
         self.document = document
         self.medians = {row["title"]: {key: statistics.median(values) for key, values in row["figures"].items() if values}
                         for row in document["configurations"]}
+        self.figures = {row["title"]: row["figures"] for row in document["configurations"]}
         self.noisy = {row["title"]: {key for key, values in row["figures"].items() if key in FIGURES and differ(key, values)}
                       for row in document["configurations"]}
 
@@ -114,10 +115,19 @@ class Report:
     def figure(self, title, key):
         return self.medians.get(title, {}).get(key)
 
-    def ratio(self, title, key, reference):
-        """Of a median to another's; none where either is missing."""
-        figure, base = self.figure(title, key), self.figure(reference, key)
+    def ratio(self, one, other):
+        """Of one figure to another, each a title and a key; none where either is missing. The median of the rounds' ratios:
+        what else the machine does comes and goes over minutes, and the figures of a round are from the same ones. Where
+        one has fewer rounds, the medians' ratio."""
+        ours, theirs = self.rounds(*one), self.rounds(*other)
+        if len(ours) == len(theirs) and all(theirs):
+            ratios = [figure / base for figure, base in zip(ours, theirs)]
+            return statistics.median(ratios) if ratios else None
+        figure, base = self.figure(*one), self.figure(*other)
         return figure / base if figure is not None and base else None
+
+    def rounds(self, title, key):
+        return self.figures.get(title, {}).get(key) or []
 
     def heading(self):
         about, machine = self.document, self.document["machine"]
@@ -125,7 +135,7 @@ class Report:
         marked = f" A figure with ~ is noisy: its rounds differ more than {NOISY} times." if any(self.noisy.values()) else ""
         return (f"Kernel {machine['kernel']}, {machine['processors']} processors{model}, {self.congestion_control()}; medians of "
                 f"{about['rounds']} rounds of {about['seconds']} s; in brackets the ratio to {about['reference']}, where that "
-                f"was measured.{marked}")
+                f"was measured: of the same round, the median.{marked}")
 
     def congestion_control(self):
         """The host's, and whose differs."""
@@ -147,7 +157,7 @@ class Report:
         figure = self.figure(name, key)
         if figure is None:
             return ""
-        ratio = self.ratio(name, key, self.document["reference"])
+        ratio = self.ratio((name, key), (self.document["reference"], key))
         text = f"{figure:,.{FIGURES[key][1]}f}{'~' if key in self.noisy[name] else ''}"
         plain = ratio is None or is_evidence(key) or name == self.document["reference"]
         return text if plain else f"{text} ({ratio:.2f})"
@@ -178,7 +188,7 @@ class Report:
         if own is None or (bases and not there):
             return [*line, "–", f"not measured: {', '.join(missing if own is not None else [title])}", "?"]
         best = (max if above else min)(there, key=lambda base: self.figure(*base), default=None)
-        reached = own / self.figure(*best) if best else own
+        reached = self.ratio((title, key), best) if best else own
         enough = reached >= bar if above else reached <= bar
         noisy = any(one and one[1] in self.noisy[one[0]] for one in ((title, key), best))
         others = f" (not measured: {', '.join(missing)})" if missing else ""
