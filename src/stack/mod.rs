@@ -52,7 +52,7 @@
 //! flow is announced to the shell once, until the shell has looked. Every table and queue has a bound in [`Limits`] or
 //! beside its constant. What containers hold is counted in a [`Ledger`] for the whole network; beyond a limit, the container
 //! that has most loses what has been idle longest (`engine::room`), or the newcomer is refused. What waits in queues beyond
-//! theirs is lost. Every deadline stands in one table (`timer`), and every state of a flow has one.
+//! theirs is lost. Every deadline stands in one table (`timer`), and every state of a flow has one (`patience`).
 
 mod associations;
 mod container;
@@ -75,6 +75,7 @@ mod ledger;
 mod links;
 mod ndp;
 mod offload;
+mod patience;
 mod random;
 mod rings;
 mod router;

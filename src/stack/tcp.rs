@@ -21,6 +21,7 @@ use smoltcp::wire::{HardwareAddress, IpCidr, TcpControl};
 use super::device::{Abilities, Emitted, OnePacket};
 use super::flow::{Held, LastAck, Tuple};
 use super::ipv6::IPV6_HEADER;
+use super::patience::Patience;
 use super::rings::{RingedSocket, Sockets};
 use super::segment::{BARE_PACKET, Reply, Segment, wire_endpoint};
 use super::space::Space;
@@ -35,14 +36,12 @@ pub(super) struct Connection {
     pub(super) told: Told,
     /// Both directions of the sequence space, as far as the guard needs them.
     pub(super) space: Space,
-    /// Last time the connection was heard of, or its container began to owe us something.
-    progress: Instant,
+    /// How long it waits for its container.
+    patience: Patience,
     /// The acknowledgement that we owe may wait.
     ack_waits: bool,
     /// Until when the acknowledgement of the container's FIN waits for ours.
     fin_waits: Option<Instant>,
-    /// Probes of a silent container since.
-    probes: u32,
 }
 
 /// What has passed between shell and connection.
@@ -84,10 +83,9 @@ impl Connection {
             tuple: *tuple,
             told: Told::default(),
             space: Space::default(),
-            progress: now,
+            patience: Patience::new(now),
             ack_waits: false,
             fin_waits: None,
-            probes: 0,
         }
     }
 
@@ -120,7 +118,7 @@ impl Connection {
     /// nothing happens.
     pub(super) fn look_at_rings(&mut self, sockets: &mut Sockets) -> bool {
         let inward_empty = self.readable() == 0 && !self.space.has_gap(self.next_expected());
-        let outward_empty = self.socket_ref().send_queue() == 0;
+        let outward_empty = !self.is_owed();
         let inward = sockets.look_at(&mut self.socket.inward, inward_empty);
         let outward = sockets.look_at(&mut self.socket.outward, outward_empty);
         inward || outward
@@ -149,7 +147,7 @@ impl Connection {
         }
         // A handshake has one patience from its beginning, whatever is said meanwhile.
         if self.is_established() {
-            self.make_progress(now);
+            self.patience.renew(now);
         }
         self.socket.inward.note_written(segment.len as usize);
         if before_it == State::Established && self.state() == State::CloseWait && emitted.is_none() {
@@ -213,25 +211,28 @@ impl Connection {
     /// takes it along. smoltcp delays the acknowledgement of bytes alone.
     fn held_back(&self, now: Instant) -> Option<Instant> {
         self.fin_waits
-            .filter(|until| now < *until && !self.told.closed && self.socket_ref().send_queue() == 0)
+            .filter(|until| now < *until && !self.told.closed && !self.is_owed())
     }
 
     /// When smoltcp wants to be run again, a probe is due, or patience ends.
     pub(super) fn deadline(&mut self, now: Instant) -> Option<Instant> {
         if self.rests() {
-            return self.patience();
+            return Some(self.patience());
         }
         if let Some(until) = self.held_back(now) {
             return Some(until);
         }
         let mut wanted = self.interface.poll_at(now, &self.socket.set);
-        if wanted.is_none() && self.is_established() && self.socket_ref().send_queue() > 0 {
+        if wanted.is_none() && self.is_established() && self.is_owed() {
             self.remind(now);
             wanted = self.interface.poll_at(now, &self.socket.set);
         }
         // smoltcp was run a moment ago: should it want to be run at once although it had nothing to send, it must wait.
         let wanted = wanted.map(|at| at.max(now + SHORTEST_WAIT));
-        [wanted, self.next_probe(), self.patience()].into_iter().flatten().min()
+        [wanted, self.next_probe(), Some(self.patience())]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Tells smoltcp again that the container's window is closed. When a retransmission falls due while the container's
@@ -258,25 +259,15 @@ impl Connection {
         self.state() == State::TimeWait && self.space.last_ack == self.next_expected()
     }
 
-    /// When the other side has been silent for too long; every state has an end.
-    pub(super) fn patience(&self) -> Option<Instant> {
-        let owed = match self.state() {
-            State::Listen | State::SynSent | State::SynReceived => HANDSHAKE_PATIENCE,
-            State::LastAck | State::Closing => LAST_ACK_PATIENCE,
-            State::FinWait1 => UNACKNOWLEDGED_PATIENCE,
-            State::Established | State::CloseWait if self.socket_ref().send_queue() > 0 => UNACKNOWLEDGED_PATIENCE,
-            State::Established | State::CloseWait => PROBE_AFTER + PROBE_EVERY * PROBES,
-            State::FinWait2 => HALF_CLOSED_PATIENCE,
-            // The container is done; bytes wait for a host that takes none.
-            State::TimeWait | State::Closed => HALF_CLOSED_PATIENCE,
-        };
-        Some(self.progress + owed)
+    /// When the other side has been silent for too long.
+    pub(super) fn patience(&self) -> Instant {
+        self.patience.end(self.state(), self.is_owed())
     }
 
     /// A keep-alive (RFC 9293 section 3.8.4) if one is due: what was acknowledged last, one byte before what comes next.
     pub(super) fn probe(&mut self, now: Instant) -> Option<Reply> {
         self.next_probe().filter(|at| *at <= now)?;
-        self.probes += 1;
+        self.patience.note_probe();
         Some(Reply {
             control: TcpControl::None,
             seq: self.space.sent.wrapping_sub(1),
@@ -285,16 +276,13 @@ impl Connection {
         })
     }
 
-    /// When a container that owes us nothing is asked whether it is still there.
     fn next_probe(&self) -> Option<Instant> {
-        let open = matches!(self.state(), State::Established | State::CloseWait);
-        let idle = open && self.socket_ref().send_queue() == 0 && self.probes < PROBES;
-        idle.then(|| self.progress + PROBE_AFTER + PROBE_EVERY * self.probes)
+        self.patience.next_probe(self.state(), self.is_owed())
     }
 
-    fn make_progress(&mut self, now: Instant) {
-        self.progress = now;
-        self.probes = 0;
+    /// The container has bytes to acknowledge.
+    fn is_owed(&self) -> bool {
+        self.socket_ref().send_queue() > 0
     }
 
     /// Lends the bytes that wait for the host.
@@ -313,7 +301,7 @@ impl Connection {
         let drained = u32::try_from(taken.taken).unwrap_or(u32::MAX);
         self.space.drained = self.space.drained.wrapping_add(drained);
         if drained > 0 && matches!(self.state(), State::TimeWait | State::Closed) {
-            self.make_progress(now);
+            self.patience.renew(now);
         }
         taken
     }
@@ -323,13 +311,13 @@ impl Connection {
         if self.told.host_finished || !self.socket_ref().can_send() {
             return None;
         }
-        let was_empty = self.socket_ref().send_queue() == 0;
+        let was_empty = !self.is_owed();
         let filled = self.socket().send(|room| {
             let filled = put(room).min(room.len());
             (filled, filled)
         });
         if was_empty {
-            self.make_progress(now);
+            self.patience.renew(now);
         }
         self.socket.outward.note_written(filled.unwrap_or(0));
         filled.ok()
@@ -339,7 +327,7 @@ impl Connection {
     pub(super) fn finish(&mut self, now: Instant) {
         self.told.host_finished = true;
         if self.is_established() {
-            self.make_progress(now);
+            self.patience.renew(now);
         }
         self.close_if_due();
     }
@@ -370,7 +358,7 @@ impl Connection {
     /// Our FIN is sent and all before it acknowledged.
     pub(super) fn owes_only_fin(&self) -> bool {
         let closing = matches!(self.state(), State::FinWait1 | State::Closing | State::LastAck);
-        closing && self.socket_ref().send_queue() == 0 && self.space.acked != self.space.sent
+        closing && !self.is_owed() && self.space.acked != self.space.sent
     }
 
     /// Bytes that wait for the host.
@@ -475,28 +463,3 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// A quarter of the ring: the rest keeps the container busy meanwhile, and reads of the host's socket stay large.
 const ROOM_WORTH_A_READ: usize = 4;
-
-/// A container on a bridge answers in microseconds or never; Linux gives up a passive open after 63 seconds too
-/// (tcp_synack_retries 5).
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Nobody waits for this ACK any more (Linux, tcp_orphan_retries: about 100 seconds).
-const LAST_ACK_PATIENCE: Duration = Duration::from_secs(60);
-
-/// RFC 9293 section 3.8.3: R2 of at least 100 seconds; Linux's tcp_retries2 comes to 924. A container that answers
-/// probes of its closed window is heard and may go on for ever.
-const UNACKNOWLEDGED_PATIENCE: Duration = Duration::from_secs(924);
-
-/// Linux, tcp_keepalive_time: an idle connection costs nobody anything, but its other end may be gone without a word. A
-/// live kernel answers whatever its program does. The other side of the flow is the host kernel's to probe.
-const PROBE_AFTER: Duration = Duration::from_secs(7200);
-
-/// Linux, tcp_keepalive_intvl.
-const PROBE_EVERY: Duration = Duration::from_secs(75);
-
-/// Linux, tcp_keepalive_probes. With the above, an idle connection lasts 2 hours 11 minutes at least, as RFC 5382 REQ-5
-/// asks (2 hours 4 minutes).
-const PROBES: u32 = 9;
-
-/// One side has finished, the other says or takes nothing: RFC 5382 REQ-5, no less than 2 hours 4 minutes.
-const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(7440);

@@ -61,20 +61,18 @@ impl Engine {
             return;
         };
         flow.armed = None;
-        let patience = match &flow.phase {
-            Phase::Held(held) => Some(held.until),
+        let until = match &flow.phase {
+            Phase::Held(held) => held.until,
             Phase::Open(connection) => connection.patience(),
             Phase::Over => return,
         };
-        match patience {
-            Some(until) if until <= now => self.abort(id),
-            Some(until) if matches!(flow.phase, Phase::Held(_)) => {
-                self.timers.arm(&mut flow.armed, Deadline::Flow(id), until);
-            }
-            Some(_) | None => {
-                self.probe(now, id);
-                self.settle(now, id);
-            }
+        if until <= now {
+            self.abort(id);
+        } else if matches!(flow.phase, Phase::Held(_)) {
+            self.timers.arm(&mut flow.armed, Deadline::Flow(id), until);
+        } else {
+            self.probe(now, id);
+            self.settle(now, id);
         }
     }
 
