@@ -41,6 +41,39 @@ fn the_same_syn_opens_one_flow() {
 }
 
 #[test]
+fn newcomers_are_left_to_another() {
+    let [mut first, mut second] = Net::shards();
+    let mut old = first.open(4000);
+    first.engine.leave_newcomers(Some(ShardId(1)));
+    let peer = Peer::new(own(4001), outside(80));
+    assert_eq!(first.pass(&peer.syn()), elsewhere(1));
+    assert_eq!(first.actions(), []);
+    second.send(&peer.syn());
+    assert_eq!(second.actions().len(), 1, "it connects");
+    first.send(&old.data(b"hello"));
+    assert_eq!(first.drain(old.flow), b"hello", "who is here stays");
+    first.actions();
+    first.engine.leave_newcomers(None);
+    first.send(&Peer::new(own(4002), outside(80)).syn());
+    assert_eq!(first.actions().len(), 1);
+}
+
+#[test]
+fn a_port_in_time_wait_is_opened_again_where_it_waits() {
+    let [mut first, _] = Net::shards();
+    let mut peer = first.open(4000);
+    first.engine.finished(first.now, peer.flow);
+    let last = first.one_segment();
+    first.send(&peer.take(&last));
+    first.send(&peer.fin());
+    first.actions();
+    first.segments();
+    first.engine.leave_newcomers(Some(ShardId(1)));
+    first.send(&Peer::new(own(4000), outside(80)).syn());
+    assert_eq!(first.actions().len(), 1, "it connects");
+}
+
+#[test]
 fn who_has_ended_it_has_it_no_more() {
     let [mut first, mut second] = Net::shards();
     let peer = first.open(4000);

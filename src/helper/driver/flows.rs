@@ -95,6 +95,11 @@ impl Flows {
         }
     }
 
+    /// Connections only pass by, and are not worth sharing out.
+    pub(super) fn pass_by(&self) -> bool {
+        self.load.is_passing()
+    }
+
     /// To be said now and then.
     pub(super) fn look_at_load(&mut self, now: Instant) {
         self.load.look(now, clock::thread_time);

@@ -238,6 +238,7 @@ impl Worker {
 
     fn read_queue(&mut self, now: Instant, queue: &mut Queue) {
         let mut buffer = std::mem::take(&mut self.frame);
+        self.engine.leave_newcomers(self.taker());
         for _ in 0..FRAMES_PER_TURN {
             if !queue.readable {
                 break;
@@ -261,6 +262,12 @@ impl Worker {
             }
         }
         self.frame = buffer;
+    }
+
+    /// Who is to have the connections that containers open: the worker with the fewest, or this one. A TAP spreads flows
+    /// over its queues by chance, and of four streams all may come to one worker while the other rests.
+    fn taker(&self) -> Option<ShardId> {
+        self.siblings.idler().filter(|_| !self.flows.pass_by())
     }
 
     fn handle_frame(&mut self, now: Instant, offload: Offload, frame: &[u8], delivery: Delivery) {
@@ -353,6 +360,7 @@ impl Worker {
 
     /// Takes what siblings handed over, a bounded portion; true when more may wait.
     fn read_mail(&mut self, now: Instant) -> bool {
+        self.engine.leave_newcomers(None);
         for _ in 0..FRAMES_PER_TURN {
             match self.mail.try_recv() {
                 Ok(Mail::Frame { offload, frame }) => self.handle_frame(now, offload, &frame, Delivery::Handed),

@@ -41,7 +41,7 @@ use crate::stack::counters::{Counters, Discard};
 use crate::stack::datagram::Link;
 use crate::stack::dhcp::Dhcp;
 use crate::stack::dhcp::leases::Leases;
-use crate::stack::directory::Directory;
+use crate::stack::directory::{Directory, ShardId};
 use crate::stack::flow::{Flows, TimeWait};
 use crate::stack::fragments::Fragments;
 use crate::stack::frame::{OUT_BYTES, Packet, ethernet};
@@ -76,6 +76,8 @@ pub struct Engine {
     fragments: Fragments,
     /// Who has which address, where they are given from a range.
     leases: Option<Leases>,
+    /// Whose the connections are that containers open; none: ours.
+    newcomers: Option<ShardId>,
     /// What is left of the right of those to ask for an address who have none.
     strangers: TokenBucket,
     /// The slot of the next router advertisement.
@@ -138,6 +140,7 @@ impl Engine {
                 .as_ref()
                 .and_then(Dhcp::range)
                 .map(|(first, last)| Leases::new(first, last)),
+            newcomers: None,
             strangers: TokenBucket::default(),
             advertised: None,
             actions: VecDeque::new(),
@@ -212,6 +215,12 @@ impl Engine {
                 Passage::Done
             }
         }
+    }
+
+    /// Leaves the connections that containers open from now on to another shard, their first frame passes as
+    /// [`Passage::Elsewhere`]; none: they are this one's, as in the beginning. Not for frames that another has left to us.
+    pub fn leave_newcomers(&mut self, to: Option<ShardId>) {
+        self.newcomers = to;
     }
 
     /// The host side of what `frame` asked for failed at once: answer it with the ICMP error that fits (rate limited).

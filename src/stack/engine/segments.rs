@@ -46,6 +46,10 @@ impl Engine {
         } else if let Some(shard) = self.directory.elsewhere(Key::Flow(tuple)) {
             return Ok(Passage::Elsewhere { shard });
         } else if segment.opens() {
+            // The port of a connection in our TIME-WAIT is ours to open again.
+            if let Some(shard) = self.newcomers.filter(|_| self.time_wait.get(&tuple).is_none()) {
+                return Ok(Passage::Elsewhere { shard });
+            }
             self.open_flow(now, tuple, &segment, packet, &view)?;
         } else {
             self.answer_stray(&tuple, &segment, packet)?;
