@@ -72,7 +72,7 @@
 //! (`netns::agent::ingress`); while containers are kept apart, the stack passes on what a link allows ([`stack::Links`]).
 //!
 //! There may be several workers, each a thread with a queue of the uplink, an engine and flows of its own: a flow stays
-//! where its first packet came, and so do its frames ([`helper::driver`], [`stack::Directory`]).
+//! with the one that answered its first packet, and its frames come there ([`helper::driver`], [`stack::Directory`]).
 //!
 //! # The loop contract
 //!

@@ -4,10 +4,10 @@
 //! decision. The supervisor talks to it by [`Command`] and hears [`Event`]s; nothing here waits for either.
 //!
 //! It is one [`worker`](worker::Worker) or several, each a thread with a queue of the uplink, an engine and flows of its
-//! own. A flow stays with the worker that answered its first packet, which is the one whose queue the kernel puts the next into,
-//! too; what comes to another is handed over ([`siblings`]). While there is little to carry ([`load`]) the first worker reads
-//! all queues and the others rest ([`rest`]). A client of a published port goes to the worker with the fewest flows, and so
-//! does the connection that a container opens; a published port goes to the workers in turn.
+//! own. A flow stays with the worker that answered its first packet, and the kernel puts the next ones into that one's queue;
+//! what comes to another is handed over ([`siblings`]). While there is little to carry ([`load`]) the first worker reads all
+//! queues and the others rest ([`rest`]). What begins is shared out: connections of containers and clients of published
+//! ports go to the worker with the fewest flows, published ports to the workers in turn.
 
 mod apart;
 mod buffer;
