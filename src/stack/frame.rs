@@ -39,8 +39,8 @@ pub(super) fn start_for(headers: usize) -> usize {
     headers.wrapping_neg() % CACHE_LINE
 }
 
-/// Bytes.
-const CACHE_LINE: usize = 64;
+/// Bytes of a cache line.
+pub const CACHE_LINE: usize = 64;
 
 /// A valid IP packet on its way from a container.
 #[derive(Debug, Clone, Copy)]

@@ -90,7 +90,7 @@ pub use counters::{Counters, Discard};
 pub use dhcp::{AddressSource, Dhcp, Dhcpv6, Tenure};
 pub use directory::{Directory, ShardId};
 pub use engine::{Common, Engine};
-pub use frame::{OUT_BYTES, TCP_HEADERS};
+pub use frame::{CACHE_LINE, OUT_BYTES, TCP_HEADERS};
 pub use ledger::Ledger;
 pub use links::Links;
 pub use offload::{Gso, GsoType, Offload, OffloadError, PartialChecksum};

@@ -45,15 +45,11 @@ fn answered(payload: &[u8]) -> Option<Answer> {
     ask(&mut net(BOTH, |_| {}), payload).map(|answer| Answer { len: 0, ..answer })
 }
 
-/// All that is told besides addresses.
+/// All that is told besides addresses, unasked.
 fn told(kind: u8, associations: Vec<Said>) -> Answer {
     Answer {
-        kind,
-        associations,
-        dns: GATEWAY6.octets().to_vec(),
-        search: b"\x04corp\x07example\0\x03lab\0".to_vec(),
         fqdn: b"\0\x02my\x07example\0".to_vec(),
-        ..Answer::default()
+        ..crate::dhcpv6::told(kind, associations)
     }
 }
 

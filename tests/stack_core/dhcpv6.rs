@@ -203,7 +203,7 @@ pub(crate) fn without(id: u8, status: u16) -> Said {
     }
 }
 
-fn told(kind: u8, associations: Vec<Said>) -> Answer {
+pub(crate) fn told(kind: u8, associations: Vec<Said>) -> Answer {
     Answer {
         kind,
         associations,

@@ -7,6 +7,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::stack::CACHE_LINE;
+
 /// Bytes, one of them on a cache line.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
@@ -17,8 +19,8 @@ pub(super) struct Buffer {
 impl Buffer {
     /// Room for `bytes`, of which the one at `payload` is on a cache line.
     pub(super) fn new(bytes: usize, payload: usize) -> Self {
-        let memory = vec![0; bytes + LINE].into_boxed_slice();
-        let begin = memory.as_ptr().addr().wrapping_add(payload).wrapping_neg() % LINE;
+        let memory = vec![0; bytes + CACHE_LINE].into_boxed_slice();
+        let begin = memory.as_ptr().addr().wrapping_add(payload).wrapping_neg() % CACHE_LINE;
         Self { memory, begin }
     }
 }
@@ -37,9 +39,6 @@ impl DerefMut for Buffer {
     }
 }
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,7 +47,7 @@ mod tests {
     fn payload_lies_on_a_cache_line() {
         for payload in [0, 10, 54, 64, 74] {
             let buffer = Buffer::new(1000, payload);
-            assert_eq!(buffer[payload..].as_ptr().addr() % LINE, 0, "{payload}");
+            assert_eq!(buffer[payload..].as_ptr().addr() % CACHE_LINE, 0, "{payload}");
             assert!(buffer.len() >= 1000);
         }
     }
