@@ -174,8 +174,7 @@ fn with_box(host: &Host) -> Outcome<String> {
     host.gangplank("up --subnet 10.96.0.0/24")?.ok()?;
     host.gangplank("run -d --name box --ip 10.96.0.9 -p 8080:80 -- sleep 1000")?
         .ok()?;
-    let network = crate::json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
-    crate::json::text(&network, "agent_pid")
+    host.network("agent_pid")
 }
 
 /// A container `box` with a process that has left its session and parent.

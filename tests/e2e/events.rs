@@ -193,8 +193,7 @@ fn a_reader_that_goes_away_is_no_error(host: &Host) -> Outcome {
 fn a_reader_that_stops_reading_keeps_nobody(host: &Host) -> Outcome {
     host.gangplank("up")?.ok()?;
     host.gangplank("run -d --name web -- sleep 100")?.ok()?;
-    let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
-    let helper = json::text(&network, "helper_pid")?;
+    let helper = host.network("helper_pid")?;
     let socket = host.state().join("gp0/api.sock").display().to_string();
     let before = memory(&helper)?;
     let mut reader = host.user_start("reader", &host.peer(&format!("events-unread {socket}")))?;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::cases;
 use crate::host::Host;
 use crate::process::until;
 use crate::verdict::{Outcome, contains, same};
-use crate::{cases, json};
 
 cases![
     a_killed_container_vanishes_and_frees_address_and_ports,
@@ -49,9 +49,7 @@ fn everything_goes(host: &Host, whom: &str) -> Outcome {
     host.gangplank("run -d --name box -p 8080:80 -- sleep 100")?.ok()?;
     host.gangplank(&format!("run -d --name echo -- {}", host.peer("tcp-echo 0.0.0.0 7000")))?
         .ok()?;
-    let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
-    host.root(&format!("kill -KILL {}", json::text(&network, whom)?))?
-        .ok()?;
+    host.root(&format!("kill -KILL {}", host.network(whom)?))?.ok()?;
     let mut left = std::collections::BTreeSet::new();
     let gone = until(SOON, "every process is gone", || {
         left = host.processes()?;

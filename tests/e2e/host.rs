@@ -193,6 +193,12 @@ impl Host {
         })
     }
 
+    /// What `network inspect` says about the network that commands make.
+    pub(crate) fn network(&self, field: &str) -> Outcome<String> {
+        let network = json::parse(&self.gangplank("network inspect gp0")?.ok()?)?;
+        json::text(&network, field)
+    }
+
     /// The address of a container.
     pub(crate) fn address(&self, name: &str) -> Outcome<String> {
         self.inspect(name, "{{ .NetworkSettings.IPAddress }}")

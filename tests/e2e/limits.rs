@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::cases;
 use crate::host::{Host, OUTSIDE};
 use crate::process::{PATIENCE, pause};
 use crate::verdict::{Outcome, contains, fail, holds, same};
-use crate::{cases, json};
 
 cases![
     connections_are_refused_before_descriptors_run_out,
@@ -18,7 +18,7 @@ fn connections_are_refused_before_descriptors_run_out(host: &Host) -> Outcome {
     let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     host.user(&format!("prlimit --nofile={DESCRIPTORS} {} up", host.binary()))?
         .ok()?;
-    let helper = helper(host)?;
+    let helper = host.network("helper_pid")?;
     let asked = 10 * (DESCRIPTORS - OWN_DESCRIPTORS);
     let crowd = host.peer(&format!("crowd {OUTSIDE} 7000 {asked}"));
     host.container("", "crowd", &crowd, "kept")?;
@@ -46,7 +46,7 @@ fn connections_are_refused_before_descriptors_run_out(host: &Host) -> Outcome {
 fn without_descriptors_connections_are_refused_at_once(host: &Host) -> Outcome {
     let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     host.gangplank("up")?.ok()?;
-    let helper = helper(host)?;
+    let helper = host.network("helper_pid")?;
     let (begin, script) = (host.home().join("begin"), host.home().join("crowd"));
     let crowd = host.peer(&format!("crowd {OUTSIDE} 7000 1000"));
     let wait = format!("until [ -e {} ]; do sleep 0.1; done", begin.display());
@@ -71,7 +71,7 @@ fn clients_wait_while_descriptors_have_run_out(host: &Host) -> Outcome {
     let echo = host.peer("tcp-echo 0.0.0.0 7000");
     host.gangplank("up")?.ok()?;
     host.container("-p 8080:7000", "echo", &echo, "ready")?;
-    let helper = helper(host)?;
+    let helper = host.network("helper_pid")?;
     host.user(&format!("prlimit --pid {helper} --nofile=4:"))?.ok()?;
     let mut asks = host.user_start("ask", &host.peer("tcp-ask 127.0.0.1 8080 hello"))?;
     pause(Duration::from_millis(500));
@@ -105,11 +105,6 @@ impl Crowd {
             slowest: slowest.parse()?,
         })
     }
-}
-
-fn helper(host: &Host) -> Outcome<String> {
-    let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
-    json::text(&network, "helper_pid")
 }
 
 fn ticks_in_a_second(pid: &str) -> Outcome<u64> {

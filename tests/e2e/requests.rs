@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::cases;
 use crate::host::Host;
 use crate::process::{PATIENCE, pause};
 use crate::verdict::{Outcome, holds, same};
-use crate::{cases, json};
 
 cases![
     nonsense_is_refused,
@@ -66,9 +66,8 @@ fn silent_clients_stop_nobody(host: &Host) -> Outcome {
 
 fn its_processes_are_called_by_its_name(host: &Host) -> Outcome {
     host.gangplank("up")?.ok()?;
-    let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
     for (whom, word) in [("helper_pid", "helper"), ("agent_pid", "agent")] {
-        let pid = json::text(&network, whom)?;
+        let pid = host.network(whom)?;
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm"))?;
         same(whom, name.trim(), "gangplank")?;
         let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"))?;

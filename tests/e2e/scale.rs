@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::cases;
 use crate::host::Host;
-use crate::json;
 use crate::process::until;
 use crate::verdict::{Outcome, same};
 
@@ -53,8 +52,7 @@ fn many_cycles_give_no_port_twice_and_leak_none(host: &Host) -> Outcome {
         Err(_) => CYCLES,
     };
     host.gangplank("up --subnet 10.99.0.0/26")?.ok()?;
-    let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
-    let helper = json::text(&network, "helper_pid")?;
+    let helper = host.network("helper_pid")?;
     let open = || -> Outcome<usize> { Ok(std::fs::read_dir(format!("/proc/{helper}/fd"))?.count()) };
     let before = open()?;
     let (cycle, given) = (host.home().join("cycle"), host.home().join("given"));

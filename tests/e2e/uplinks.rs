@@ -6,7 +6,7 @@
 use crate::cases;
 use crate::host::{Host, OUTSIDE};
 use crate::verdict::{Outcome, contains, holds, same};
-use crate::{attach, bulk, inbound, json, names, outbound};
+use crate::{attach, bulk, inbound, names, outbound};
 
 cases![
     the_main_jobs_by_tap,
@@ -60,8 +60,7 @@ fn log(host: &Host) -> Outcome<String> {
 
 /// What the kernel had no room for on the way to the stack.
 fn lost(host: &Host) -> Outcome<String> {
-    let network = json::parse(&host.gangplank("network inspect gp0")?.ok()?)?;
-    json::text(&network, "uplink_lost")
+    host.network("uplink_lost")
 }
 
 fn auto_without_the_device_is_packet(host: &Host) -> Outcome {
