@@ -1,16 +1,19 @@
 //! What a container's packets ask of the way in their IP headers reaches the wire, and what is too long for the way is
 //! told how long it may be.
 
+use std::time::Duration;
+
 use crate::cases;
 use crate::chain::{Chain, END, END6};
 use crate::host::{CLIENT, HOST, Host, OUTSIDE, OUTSIDE_TOO, OUTSIDE6};
-use crate::process::{PATIENCE, Program, until};
+use crate::process::{PATIENCE, Program, pause, until};
 use crate::verdict::{Outcome, contains, holds, same};
 
 cases![
     hops_and_class_reach_the_wire,
     hops_and_class_reach_the_wire_over_ipv6,
     a_published_port_answers_in_its_containers_class,
+    a_helper_that_was_held_up_sends_in_the_class_of_what_waited,
     what_is_too_long_for_the_hosts_way_is_told_so,
     what_is_too_long_for_a_routers_way_is_told_so,
     the_same_over_ipv6,
@@ -58,6 +61,22 @@ fn a_published_port_answers_in_its_containers_class(host: &Host) -> Outcome {
     host.container("-p 8080:7000", "server", &server, "ready")?;
     let said = host.outside(&host.peer(&format!("tcp-ask {HOST} 8080 hello")))?.ok()?;
     same("answer", said.as_str(), "answer hello")?;
+    shows(&wire, "tcp from 8080 ack len 5 hops 64 class 48")
+}
+
+/// What the container answers waits, and so does what the client has to say: both are the same flow's.
+fn a_helper_that_was_held_up_sends_in_the_class_of_what_waited(host: &Host) -> Outcome {
+    let wire = host.outside_server("wire", "wire out0")?;
+    let server = host.peer("tcp-class-server 0.0.0.0 7000 0x48 1");
+    host.container("-p 8080:7000", "server", &server, "ready")?;
+    let helper = host.network("helper_pid")?;
+    let mut client = host.outside_server("client", &format!("tcp-ask-twice {HOST} 8080 hello 0.5 again!"))?;
+    host.logged("server", "heard 5")?;
+    host.root(&format!("kill -STOP {helper}"))?.ok()?;
+    pause(Duration::from_secs(2));
+    host.root(&format!("kill -CONT {helper}"))?.ok()?;
+    client.says("answer helloagain!")?;
+    same("exit code", client.ends(PATIENCE)?, 0)?;
     shows(&wire, "tcp from 8080 ack len 5 hops 64 class 48")
 }
 

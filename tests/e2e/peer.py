@@ -76,6 +76,20 @@ def tcp_ask(address, port, text, tries="1"):
     sys.exit(1)
 
 
+def tcp_ask_twice(address, port, first, seconds, second):
+    """Says what comes back for `first` and, so much later, `second`."""
+    with socket.create_connection((address, int(port)), 10) as conn:
+        say("ready")
+        conn.sendall(first.encode())
+        time.sleep(float(seconds))
+        conn.sendall(second.encode())
+        conn.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := conn.recv(65536):
+            answer += data
+    say("answer", answer.decode())
+
+
 def connect(address, port, timeout="10", hops=None):
     """Says how a connection that may go so many hops ends up, and after how many milliseconds."""
     sock = socket.socket(family(address), socket.SOCK_STREAM)
@@ -517,14 +531,16 @@ def tcp_marked(address, port):
     say(len(sock.recv(100)))
 
 
-def tcp_class_server(address, port, klass):
-    """Echoes, in this class."""
+def tcp_class_server(address, port, klass, seconds="0"):
+    """Says when something comes, and echoes it after so long, in this class from then on."""
     sock = listener(address, port)
     while True:
         conn, _ = sock.accept()
         with conn:
-            mark(conn, None, int(klass, 0))
             while data := conn.recv(65536):
+                say("heard", len(data))
+                time.sleep(float(seconds))
+                mark(conn, None, int(klass, 0))
                 conn.sendall(data)
 
 

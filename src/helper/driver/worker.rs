@@ -178,6 +178,8 @@ impl Worker {
         }
         self.read_frames(now);
         self.flush_datagrams(now);
+        // Before what is ready is served, for that sends payload, which is to leave as the frames say that brought it.
+        self.act(now);
         self.ready.wake(now);
         self.serve_sources(now);
         self.flush_datagrams(now);
@@ -349,7 +351,11 @@ impl Worker {
                 Readiness::Mapping(mapping) => self.datagrams.receive(now, &mut self.engine, &mut self.link, mapping),
                 Readiness::Echo(echo) => self.datagrams.receive_echo(now, &mut self.engine, &mut self.link, echo),
                 Readiness::Published(publish) => self.serve_published(now, publish),
-                Readiness::Inbox => self.read_mail(now),
+                Readiness::Inbox => {
+                    let more = self.read_mail(now);
+                    self.act(now);
+                    more
+                }
                 Readiness::Uplink(_) => false,
             };
             if more {
