@@ -23,7 +23,7 @@ use super::flow::{Held, LastAck, Tuple};
 use super::ipv6::IPV6_HEADER;
 use super::patience::Patience;
 use super::rings::{RingedSocket, Sockets};
-use super::segment::{BARE_PACKET, Reply, Segment, wire_endpoint};
+use super::segment::{BARE_PACKET, Reply, Segment, before, wire_endpoint};
 use super::space::Space;
 
 /// The connection.
@@ -391,6 +391,11 @@ impl Connection {
             .wrapping_add(flags)
             .wrapping_add(self.space.drained)
             .wrapping_add(queued)
+    }
+
+    /// What came after this segment in its sender's order is here already.
+    pub(super) fn has_passed(&self, segment: &Segment) -> bool {
+        self.state() != State::SynSent && before(segment.end(), self.next_expected())
     }
 
     /// The segment that acknowledges everything, to be kept when the connection goes.

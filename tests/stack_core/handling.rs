@@ -160,6 +160,27 @@ fn a_connection_that_changes_its_class_says_so_once() {
     assert!(net.actions().contains(&change(0)));
 }
 
+/// The acknowledgement of another processor, sent before the program chose its class, comes after what it sent in it.
+#[test]
+fn a_segment_that_was_overtaken_changes_nothing() {
+    let mut net = Net::new();
+    let mut peer = net.open(5000);
+    let overtaken = peer.segment().frame();
+    let data = marked(peer.data(b"in the class"), 64, 0x48, true);
+    net.send(&data);
+    net.drain(peer.flow);
+    net.actions();
+    net.send(&overtaken);
+    assert_eq!(net.actions(), []);
+    net.send(&marked(peer.segment().frame(), 64, 0x20, true));
+    let told = handling(63, 0x20, false);
+    let flow = peer.flow;
+    assert!(
+        net.actions().contains(&Action::Handle { flow, handling: told }),
+        "an acknowledgement in order"
+    );
+}
+
 /// A segment that is not the flow's (it may be an old one) changes nothing.
 #[test]
 fn a_segment_that_is_ignored_changes_nothing() {

@@ -195,6 +195,7 @@ impl Engine {
             return Err(Discard::Segment);
         };
         let mut reply = [0; REPLY_ROOM];
+        let overtaken = connection.has_passed(segment);
         let emitted = match connection.judge(segment) {
             Verdict::Pass => connection.receive(now, segment, packet.bytes, &mut reply),
             Verdict::Amend(amendment) => {
@@ -212,7 +213,9 @@ impl Engine {
             Verdict::Ignore => return Err(Discard::Segment),
         };
         self.counters.turns += 1;
-        self.note_handling(id, packet.handling(Offload::default()).of_connection());
+        if !overtaken {
+            self.note_handling(id, packet.handling(Offload::default()).of_connection());
+        }
         if let Some(emitted) = emitted {
             self.queue_reply(id, &reply[..emitted.len]);
         }
@@ -220,7 +223,8 @@ impl Engine {
         Ok(())
     }
 
-    /// A program may change its connection's class at any time (ssh does when it knows what it carries).
+    /// A program may change its connection's class at any time (ssh does when it knows what it carries). An acknowledgement
+    /// that another processor of the container's kernel sent before may come after it.
     fn note_handling(&mut self, id: FlowId, handling: Handling) {
         if let Some(Flow { handling: told, .. }) = self.flows.get_mut(id)
             && *told != handling
