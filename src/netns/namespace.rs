@@ -58,6 +58,9 @@ pub enum OpenError {
     /// The process is another user's, or more privileged than we are.
     #[error("process {0} belongs to another user; only namespaces of your own processes can be attached")]
     OthersProcess(i32),
+    /// The process is ours and lets nobody join it (prctl(2), PR_SET_DUMPABLE), as crun's does until its command runs.
+    #[error("process {0} is closed, even to you, as a runtime's is until its command runs; start the command first")]
+    ClosedProcess(i32),
     /// Not a process id at all.
     #[error("{0} is no process id; it is the number that `ps` shows for the container's first process")]
     NotAPid(i32),
@@ -235,6 +238,7 @@ fn sys_path(name: &File) -> PathBuf {
 fn process_error(pid: i32, source: io::Error) -> OpenError {
     match source.raw_os_error() {
         Some(libc::ESRCH | libc::ENOENT) => OpenError::NoProcess(pid),
+        Some(libc::EACCES | libc::EPERM) if user_of(pid) == Some(geteuid().as_raw()) => OpenError::ClosedProcess(pid),
         Some(libc::EACCES | libc::EPERM) => OpenError::OthersProcess(pid),
         // pidfd_open(2) says EINVAL for a thread that is not its process's first.
         Some(libc::EINVAL) => OpenError::NotAPid(pid),
@@ -243,6 +247,13 @@ fn process_error(pid: i32, source: io::Error) -> OpenError {
             source,
         },
     }
+}
+
+/// The real user id of a process. Its files of /proc belong to root if it is closed, and are no answer.
+fn user_of(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    ids.split_whitespace().next()?.parse().ok()
 }
 
 fn path_error(path: &Path, source: io::Error) -> OpenError {

@@ -22,6 +22,7 @@ cases![
     a_netns_that_is_no_netns,
     a_pid_that_is_gone,
     a_pid_of_another_user,
+    a_pid_that_is_closed,
     a_malformed_spec,
     a_template_with_an_error,
     user_namespaces_forbidden,
@@ -192,6 +193,16 @@ fn a_pid_of_another_user(host: &Host) -> Outcome {
     host.needs_another_user()?;
     unchanged(host, || {
         host.gangplank("attach --pid 1 --name ship")?.refused(&["1", "user"])
+    })
+}
+
+fn a_pid_that_is_closed(host: &Host) -> Outcome {
+    let closed = host.user_start("closed", &host.peer("closed"))?;
+    closed.says("ready")?;
+    let pid = closed.pid().to_string();
+    unchanged(host, || {
+        host.gangplank(&format!("attach --pid {pid} --name ship"))?
+            .refused(&[&pid, "start the command first"])
     })
 }
 

@@ -174,7 +174,7 @@ fn open(
         let why = match error {
             OpenError::NotANamespace(..) => return TargetError::NotANamespace,
             OpenError::NoFile(_) | OpenError::NoProcess(_) | OpenError::NotAPid(_) => Errno::ENOENT.desc(),
-            OpenError::Forbidden(_) | OpenError::OthersProcess(_) => Errno::EACCES.desc(),
+            OpenError::Forbidden(_) | OpenError::OthersProcess(_) | OpenError::ClosedProcess(_) => Errno::EACCES.desc(),
             OpenError::Io { source, .. } => description(&source),
         };
         TargetError::Open {
