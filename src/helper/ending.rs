@@ -18,6 +18,7 @@ use super::tell;
 use crate::api::events::Event;
 use crate::api::types::Status;
 use crate::netns::{Watch, inhabitants};
+use crate::sys::pidfd::PidFd;
 use crate::uplink::cable::End;
 
 impl Supervisor {
@@ -185,14 +186,14 @@ impl Supervisor {
     }
 
     /// Releases a container when its process or namespace has gone.
-    pub(super) async fn watch(self: Arc<Self>, id: String, watch: Watch, ours: bool) {
+    pub(super) async fn watch(self: Arc<Self>, id: String, watch: Watch, monitor: Option<PidFd>) {
         if let Err(error) = watch.gone().await {
             tracing::error!(%error, id, "the container cannot be watched");
             return;
         }
-        if ours {
-            // The monitor knows the exit code and is about to say it, unless it was killed too.
-            tokio::time::sleep(MONITOR_PATIENCE).await;
+        if let Some(monitor) = monitor {
+            // It knows the exit code and is about to say it, which ends this task, unless it was killed too.
+            let _ = tokio::time::timeout(MONITOR_PATIENCE, monitor.ended()).await;
         }
         // Not on this task: release() aborts it.
         tokio::spawn(async move { self.release(&id, KILLED).await });
@@ -270,9 +271,9 @@ async fn kill(command: RunningCommand) {
     }
 }
 
-/// How long after a command's end its monitor may take to tell the exit code: it first kills what the command left
-/// running. Half of the second in which address and ports must be free again.
-const MONITOR_PATIENCE: Duration = Duration::from_millis(500);
+/// How long after a command's end its monitor may take to tell the exit code, if it lives: it first kills what the command
+/// left running, and the machine may be busy.
+const MONITOR_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a command that was killed may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);

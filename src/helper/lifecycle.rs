@@ -188,7 +188,7 @@ impl Supervisor {
             self.command(Command::Attach(*attachment));
         }
         self.command(Command::Hostname(lease.mac, container.hostname.clone()));
-        let watch = Arc::clone(self).watch(container.id.clone(), plugged.watch, container.is_ours());
+        let watch = Arc::clone(self).watch(container.id.clone(), plugged.watch, plugged.monitor);
         container.link = Some(Link {
             port: plugged.port,
             cable: plugged.cable,

@@ -19,6 +19,7 @@ use crate::network::pool::Lease;
 use crate::stack::Attachment;
 use crate::sys::namespace;
 use crate::sys::pidfd::PidFd;
+use crate::sys::process;
 use crate::sys::tun::OffloadBits;
 use crate::uplink::cable::{Cable, End};
 
@@ -59,6 +60,9 @@ impl Supervisor {
             }
             Watch::Process(_) | Watch::Path { .. } => None,
         };
+        // Its parent; an error means that it has gone, and that nobody is going to say an exit code.
+        let monitor = start.pid.filter(|_| owned).and_then(process::parent);
+        let monitor = monitor.and_then(|pid| PidFd::open(pid).ok());
         let (port, cable) = match namespace.kinship(self.agent.userns()).map_err(Failure::failed)? {
             Kinship::Descendant => (
                 self.agent.attach(&namespace, spec, owned).map_err(Failure::failed)?,
@@ -82,6 +86,7 @@ impl Supervisor {
             watch,
             sandbox,
             command,
+            monitor,
         })
     }
 
@@ -153,6 +158,8 @@ pub(super) struct Plugged {
     pub(super) watch: Watch,
     pub(super) sandbox: String,
     pub(super) command: Option<RunningCommand>,
+    /// Who is going to say the command's exit code.
+    pub(super) monitor: Option<PidFd>,
 }
 
 /// The namespace that is meant, what stands for its life, and its path.

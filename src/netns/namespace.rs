@@ -238,7 +238,9 @@ fn sys_path(name: &File) -> PathBuf {
 fn process_error(pid: i32, source: io::Error) -> OpenError {
     match source.raw_os_error() {
         Some(libc::ESRCH | libc::ENOENT) => OpenError::NoProcess(pid),
-        Some(libc::EACCES | libc::EPERM) if user_of(pid) == Some(geteuid().as_raw()) => OpenError::ClosedProcess(pid),
+        Some(libc::EACCES | libc::EPERM) if sys::process::user(pid) == Some(geteuid().as_raw()) => {
+            OpenError::ClosedProcess(pid)
+        }
         Some(libc::EACCES | libc::EPERM) => OpenError::OthersProcess(pid),
         // pidfd_open(2) says EINVAL for a thread that is not its process's first.
         Some(libc::EINVAL) => OpenError::NotAPid(pid),
@@ -247,13 +249,6 @@ fn process_error(pid: i32, source: io::Error) -> OpenError {
             source,
         },
     }
-}
-
-/// The real user id of a process. Its files of /proc belong to root if it is closed, and are no answer.
-fn user_of(pid: i32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    ids.split_whitespace().next()?.parse().ok()
 }
 
 fn path_error(path: &Path, source: io::Error) -> OpenError {

@@ -1,12 +1,14 @@
-//! Processes: what one hands to the program it becomes (descriptors by number, signal dispositions), and a child that goes
-//! on with the same program.
+//! Processes: what one hands to the program it becomes (descriptors by number, signal dispositions), a child that goes on
+//! with the same program, and what /proc says about any.
 
+use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::str::FromStr;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::CloneFlags;
@@ -47,6 +49,23 @@ pub fn default_signals() {
     }
 }
 
+/// The parent of a process, as long as that lives.
+pub fn parent(pid: i32) -> Option<i32> {
+    status(pid, "PPid:")
+}
+
+/// The real user id of a process. Its files in /proc belong to root where it is closed (PR_SET_DUMPABLE), and say nothing.
+pub fn user(pid: i32) -> Option<u32> {
+    status(pid, "Uid:")
+}
+
+/// The first number behind `key` (proc_pid_status(5)).
+fn status<T: FromStr>(pid: i32, key: &str) -> Option<T> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix(key))?;
+    numbers.split_whitespace().next()?.parse().ok()
+}
+
 /// Whether we were started to ignore a signal, as shells start what is to go on in the background.
 pub fn ignores(signal: libc::c_int) -> bool {
     // SAFETY: a sigaction is plain data, valid when all zero.
@@ -62,7 +81,7 @@ pub fn ignores(signal: libc::c_int) -> bool {
 /// Only for a process that has a single thread; with more it fails, for a lock that another thread holds would never be
 /// released in the child.
 pub fn spawn_copy(work: impl FnOnce(UnixStream) -> u8) -> io::Result<(Pid, UnixStream)> {
-    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+    if fs::read_dir("/proc/self/task")?.count() > 1 {
         return Err(io::Error::other("a process of several threads can't be copied"));
     }
     let (ours, theirs) = UnixStream::pair()?;
@@ -78,7 +97,7 @@ pub fn spawn_copy(work: impl FnOnce(UnixStream) -> u8) -> io::Result<(Pid, UnixS
 
 /// The same in new namespaces, of which that of processes, if it is among them, has the child as its first.
 pub fn spawn_copy_in(namespaces: CloneFlags, work: impl FnOnce(UnixStream) -> u8) -> io::Result<(Pid, UnixStream)> {
-    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+    if fs::read_dir("/proc/self/task")?.count() > 1 {
         return Err(io::Error::other("a process of several threads can't be copied"));
     }
     let (ours, theirs) = UnixStream::pair()?;

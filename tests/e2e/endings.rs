@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::cases;
 use crate::host::Host;
-use crate::process::{PATIENCE, Program, until};
+use crate::process::{PATIENCE, Program, SOON, pause, until};
 use crate::verdict::{Outcome, contains, holds, same};
 
 cases![
     a_killed_monitor_leaves_no_stray,
+    a_monitor_that_is_held_up_says_the_exit_code,
     no_way_to_end_a_container_leaves_a_stray,
     a_container_that_was_never_started_can_be_stopped,
     a_command_that_was_refused_leaves_no_network,
@@ -28,10 +29,22 @@ fn a_killed_monitor_leaves_no_stray(host: &Host) -> Outcome {
     let pid = host.inspect("box", "{{.State.Pid}}")?;
     let monitor = parent_of(&pid)?;
     host.root(&format!("kill -KILL {monitor}"))?.ok()?;
-    until(Duration::from_millis(1500), "it vanishes from ps", || {
+    until(SOON, "it vanishes from ps", || {
         Ok(host.gangplank("ps -q")?.ok()?.is_empty())
     })?;
-    until(Duration::from_secs(1), "no stray is left", || Ok(strays()?.is_empty()))
+    until(SOON, "no stray is left", || Ok(strays()?.is_empty()))
+}
+
+/// Longer than anybody would wait for one that is gone.
+fn a_monitor_that_is_held_up_says_the_exit_code(host: &Host) -> Outcome {
+    host.gangplank("up")?.ok()?;
+    host.gangplank("run -d --name box -- sh -c 'sleep 1; exit 7'")?.ok()?;
+    let monitor = parent_of(&host.inspect("box", "{{.State.Pid}}")?)?;
+    host.root(&format!("kill -STOP {monitor}"))?.ok()?;
+    pause(Duration::from_secs(3));
+    same("it runs", host.gangplank("ps -q")?.ok()?.lines().count(), 1)?;
+    host.root(&format!("kill -CONT {monitor}"))?.ok()?;
+    same("exit code", host.gangplank("wait box")?.ok()?.as_str(), "7")
 }
 
 fn no_way_to_end_a_container_leaves_a_stray(host: &Host) -> Outcome {
@@ -54,7 +67,7 @@ fn a_container_that_was_never_started_can_be_stopped(host: &Host) -> Outcome {
         "200",
     )?;
     let stopped = host.gangplank("stop box")?;
-    holds("it took no time", stopped.took < Duration::from_secs(2))?;
+    holds("it took no time", stopped.took < SOON)?;
     stopped.ok()?;
     contains("ps", &host.gangplank("ps -a")?.ok()?, "Exited")?;
     host.gangplank("run --rm -p 8080:80 -- true")?.ok().map(drop)
@@ -63,7 +76,7 @@ fn a_container_that_was_never_started_can_be_stopped(host: &Host) -> Outcome {
 fn a_command_that_was_refused_leaves_no_network(host: &Host) -> Outcome {
     for options in ["--ip 203.0.113.9", "--ip6 2001:db8::9"] {
         host.gangplank(&format!("run {options} -- true"))?.code(125)?;
-        host.nothing_left(Duration::from_secs(2))?;
+        host.nothing_left(SOON)?;
     }
     Ok(())
 }
@@ -72,12 +85,9 @@ fn a_wedged_agent_holds_up_nobody_who_looks(host: &Host) -> Outcome {
     let agent = with_box(host)?;
     host.root(&format!("kill -STOP {agent}"))?.ok()?;
     let mut removing = host.gangplank_start("rm", "rm -f box")?;
-    let looked = until(Duration::from_secs(2), "it vanishes from ps", || {
+    let looked = until(SOON, "it vanishes from ps", || {
         let ps = host.gangplank("ps -q")?;
-        holds(
-            format!("ps answers at once, not after {:?}", ps.took),
-            ps.took < Duration::from_secs(1),
-        )?;
+        holds(format!("ps answers at once, not after {:?}", ps.took), ps.took < SOON)?;
         Ok(ps.ok()?.is_empty())
     });
     host.root(&format!("kill -CONT {agent}"))?.ok()?;
