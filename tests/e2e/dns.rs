@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::cases;
 use crate::host::Host;
-use crate::process::{pause, until};
+use crate::process::{SOON, pause, until};
 use crate::verdict::{Outcome, contains, fail, holds, same};
 
 cases![
@@ -198,9 +198,11 @@ fn resolvers_are_replaced_under_load(host: &Host) -> Outcome {
     home.signal(Signal::SIGCONT)?;
     put("cd /etc && echo nameserver 127.0.0.53 >run/other.conf && ln -s run/other.conf new && mv -T new resolv.conf")?;
     let asked = home.output()?.len();
-    until(Duration::from_secs(1), "the first one is asked again", || {
-        Ok(home.output()?.len() > asked)
-    })?;
+    until(
+        SOON,
+        "the first one is asked again",
+        || Ok(home.output()?.len() > asked),
+    )?;
     put("echo nameserver 127.0.0.54 >/etc/run/other.conf")?;
     same("exit code", asking.ends(Duration::from_secs(10))?, 0)?;
     let said = asking.output()?;

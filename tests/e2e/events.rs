@@ -1,11 +1,9 @@
 //! `events`: what happens in a network, told to whoever listens, and to nobody's cost.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 
 use crate::host::{Host, OUTSIDE};
-use crate::process::{PATIENCE, until};
+use crate::process::{PATIENCE, SOON, until};
 use crate::verdict::{Outcome, contains, fail, holds, same};
 use crate::{cases, json};
 
@@ -201,7 +199,7 @@ fn a_reader_that_stops_reading_keeps_nobody(host: &Host) -> Outcome {
     host.user(&host.peer(&format!("publish-often {socket} web 2000")))?
         .ok()?;
     let ps = host.gangplank("ps")?;
-    holds("ps answers at once", ps.took < Duration::from_secs(1))?;
+    holds("ps answers at once", ps.took < SOON)?;
     let grown = memory(&helper)?.saturating_sub(before);
     holds(format!("{grown} KiB are a bound"), grown < 8 * 1024)?;
     reader.signal(Signal::SIGUSR1)?;

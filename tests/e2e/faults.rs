@@ -1,10 +1,8 @@
 //! Sudden deaths: of a container, of the helper, of the agent.
 
-use std::time::Duration;
-
 use crate::cases;
 use crate::host::Host;
-use crate::process::until;
+use crate::process::{SOON, until};
 use crate::verdict::{Outcome, contains, same};
 
 cases![
@@ -76,6 +74,3 @@ fn a_killed_client_of_run_takes_its_container_along(host: &Host) -> Outcome {
         Ok(host.gangplank("ps -q")?.ok()?.is_empty())
     })
 }
-
-/// The bound, with a little for the commands that look.
-const SOON: Duration = Duration::from_millis(1500);

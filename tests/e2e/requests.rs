@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::cases;
 use crate::host::Host;
-use crate::process::{PATIENCE, pause};
+use crate::process::{PATIENCE, SOON, pause};
 use crate::verdict::{Outcome, holds, same};
 
 cases![
@@ -58,7 +58,7 @@ fn silent_clients_stop_nobody(host: &Host) -> Outcome {
     silent.says("ready")?;
     host.gangplank("run --rm -- true")?.ok()?;
     let ps = host.gangplank("ps")?;
-    holds("ps answers at once", ps.took < Duration::from_secs(1))?;
+    holds("ps answers at once", ps.took < SOON)?;
     let down = host.gangplank("down")?;
     holds("down is not kept", down.took < Duration::from_secs(5))?;
     down.ok().map(drop)

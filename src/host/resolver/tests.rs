@@ -190,23 +190,20 @@ async fn an_answer_from_elsewhere_is_not_seen() {
 
 #[tokio::test]
 async fn a_dead_first_upstream_costs_a_head_start_once() {
-    let (dead, _socket) = silent().await;
+    let (dead, socket) = silent().await;
     let (good, _task) = udp_server(|question| vec![answer(question, 0)]).await;
     let resolver = resolver(&[dead, good]);
     let start = Instant::now();
     assert_eq!(code(&ask_udp(&resolver, &question(7, "example.com")).await), 0);
     assert!(
-        start.elapsed() >= HEAD_START && start.elapsed() < Duration::from_millis(1200),
+        start.elapsed() >= HEAD_START && start.elapsed() < PATIENCE,
         "{:?}",
         start.elapsed()
     );
-    let start = Instant::now();
     assert_eq!(code(&ask_udp(&resolver, &question(8, "example.com")).await), 0);
-    assert!(
-        start.elapsed() < HEAD_START,
-        "asked the dead one first again: {:?}",
-        start.elapsed()
-    );
+    let mut buffer = [0; 512];
+    socket.try_recv(&mut buffer).expect("the first question");
+    socket.try_recv(&mut buffer).expect_err("it was asked first again");
 }
 
 #[tokio::test]
@@ -227,12 +224,15 @@ async fn a_refused_port_costs_nothing() {
     let (closed, socket) = silent().await;
     drop(socket);
     let (good, _task) = udp_server(|question| vec![answer(question, 0)]).await;
-    let start = Instant::now();
-    assert_eq!(
-        code(&ask_udp(&resolver(&[closed, good]), &question(7, "example.com")).await),
-        0
-    );
-    assert!(start.elapsed() < HEAD_START, "{:?}", start.elapsed());
+    // The quickest of some, for this machine may do something else meanwhile.
+    let mut quickest = Duration::MAX;
+    for id in 0..5 {
+        let resolver = resolver(&[closed, good]);
+        let start = Instant::now();
+        assert_eq!(code(&ask_udp(&resolver, &question(id, "example.com")).await), 0);
+        quickest = quickest.min(start.elapsed());
+    }
+    assert!(quickest < HEAD_START, "{quickest:?}");
     assert_eq!(
         code(&ask_udp(&resolver(&[closed]), &question(7, "example.com")).await),
         2
@@ -267,20 +267,12 @@ async fn nobody_answers_in_bounded_time_and_too_many_at_once() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let asked = Instant::now();
     assert_eq!(code(&ask_udp(&resolver, &question(999, "example.com")).await), 2);
-    assert!(
-        asked.elapsed() < Duration::from_millis(100),
-        "one more waited {:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < PATIENCE / 2, "one more waited {:?}", asked.elapsed());
     assert_eq!(count(&resolver, "dns_refused"), 1);
     for answer in waiting.join_all().await {
         assert_eq!(code(&answer), 2);
     }
-    assert!(
-        start.elapsed() < PATIENCE + Duration::from_secs(1),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < 2 * PATIENCE, "{:?}", start.elapsed());
     assert_eq!(count(&resolver, "dns_unanswered"), 64);
 }
 
@@ -610,7 +602,7 @@ async fn streams_that_make_no_sense_are_closed() {
         if !closes {
             client.shutdown().await.unwrap();
         }
-        timeout(Duration::from_secs(1), serving)
+        timeout(Duration::from_secs(9), serving)
             .await
             .expect("not closed")
             .unwrap();
@@ -638,7 +630,7 @@ async fn silent_slow_and_unread_streams_are_closed_and_disturb_nobody() {
         .unwrap();
     assert_eq!(read(&mut good).await.unwrap().len(), LONG);
     assert!(
-        start.elapsed() < Duration::from_secs(2),
+        start.elapsed() < Duration::from_secs(9),
         "a silent client held it up: {:?}",
         start.elapsed()
     );
@@ -647,7 +639,7 @@ async fn silent_slow_and_unread_streams_are_closed_and_disturb_nobody() {
         (half_served, "half a length"),
         (unread_served, "never reading"),
     ] {
-        timeout(Duration::from_secs(12), served).await.expect(who).unwrap();
+        timeout(Duration::from_secs(20), served).await.expect(who).unwrap();
     }
     assert!(
         start.elapsed() >= Duration::from_secs(9),
@@ -669,7 +661,7 @@ async fn a_thousand_silent_streams_take_nobodys_place() {
     good.write_all(&framed(&question(7, "example.com")).unwrap())
         .await
         .unwrap();
-    let answered = timeout(Duration::from_millis(500), read(&mut good))
+    let answered = timeout(Duration::from_secs(9), read(&mut good))
         .await
         .expect("no place");
     assert_eq!(code(&answered.unwrap()), 0);
@@ -700,11 +692,7 @@ async fn a_slow_long_answer_over_tcp_has_its_time() {
         .unwrap();
     let start = Instant::now();
     assert_eq!(code(&read(&mut client).await.unwrap()), 2);
-    assert!(
-        start.elapsed() < PATIENCE + Duration::from_secs(1),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < 2 * PATIENCE, "{:?}", start.elapsed());
 }
 
 /// fd00:9::6 and its subnet (RFC 3596 section 2.5).
