@@ -3,7 +3,8 @@
 //! One turn of its loop:
 //!
 //! 1. wait for readiness, a command, a sibling's mail or the engine's deadline; not at all while work is left over;
-//! 2. feed: frames of the uplink, at most [`FRAMES_PER_TURN`]; then the host sockets that are ready;
+//! 2. feed: frames of the uplink, at most [`FRAMES_PER_TURN`], and what the engine wants done about them; then the host
+//!    sockets that are ready;
 //! 3. drain: actions of the engine until there is none, then frames for the uplink, at most [`FRAMES_PER_TURN`].
 //!
 //! Every queue is served in turn and in bounded portions, so that no flow starves another.
