@@ -9,7 +9,7 @@ from clients import from_host
 from ground import SERVER, TALK, Skipped, expect
 from host import HOST
 from podman import Podman, fetch
-from processes import read, write
+from processes import read, wait_until, write
 from servers import NAME as PEER
 
 NAME, NEEDS = "sandboxes", ["slirp4netns"]
@@ -60,6 +60,8 @@ class Bubblewrap(Box):
         os.close(block)
         with os.fdopen(info) as pipe:
             self.pid = json.load(pipe)["child-pid"]
+        # It says so before it has given its loopback an address, and ends if somebody else has done that meanwhile.
+        wait_until("bubblewrap has a loopback", lambda: "127.0.0.1" in read(f"/proc/{self.pid}/net/fib_trie"))
 
     def wait_for_agent(self):
         """Not yet."""

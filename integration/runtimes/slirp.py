@@ -51,8 +51,8 @@ def datagrams_out(podman):
 
 def ping_gateway(podman):
     """the gateway answers pings"""
-    said = podman.inside("slirp4netns", "ping -c 1 -W 3 10.0.2.2", "--cap-add=net_raw")
-    return expect("1 packets received" in said, said.splitlines()[-2])
+    said = podman.inside("slirp4netns", "ping -c 1 -W 10 10.0.2.2", "--cap-add=net_raw")
+    return expect("1 packets received" in said, said.splitlines()[-2:])
 
 
 def host_loopback_closed(podman):

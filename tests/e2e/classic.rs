@@ -106,7 +106,7 @@ fn containers_talk_unless_icc_is_off(host: &Host) -> Outcome {
             .gangplank(&format!("run --rm --network {network} -- {ask}"))?
             .ok()?;
         same(format!("icc on {network}: {asked}"), asked.contains("connected"), talks)?;
-        let ping = format!("run --rm --network {network} -- ping -c 1 -W 2");
+        let ping = format!("run --rm --network {network} -- ping -c 1 -W 5");
         let pinged = host.gangplank(&format!("{ping} {address}"))?.code == 0;
         same(format!("ping on {network}"), pinged, talks)?;
         let gateway = at("{{ .NetworkSettings.Gateway }}")?;

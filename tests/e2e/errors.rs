@@ -175,10 +175,10 @@ fn a_time_to_live_ends_where_it_would_without_us(host: &Host) -> Outcome {
     host.outside("ip route add 192.0.2.0/24 dev out0")?.ok()?;
     host.gangplank("run -d --name client -- sleep 100")?.ok()?;
     let inside = |line: &str| host.gangplank(&format!("exec client -- {line}"));
-    let way = inside("traceroute -n -q 1 -w 2 -m 2 192.0.2.1")?.ok()?;
+    let way = inside("traceroute -n -q 1 -w 5 -m 2 192.0.2.1")?.ok()?;
     same("hops of datagrams", seen(&way), format!("172.17.0.1 {OUTSIDE}"))?;
     for (hops, router) in [(1, "172.17.0.1"), (2, OUTSIDE)] {
-        let pinged = inside(&format!("ping -n -c 1 -W 2 -t {hops} 192.0.2.1"))?;
+        let pinged = inside(&format!("ping -n -c 1 -W 10 -t {hops} 192.0.2.1"))?;
         contains(
             "ping",
             &pinged.stdout,

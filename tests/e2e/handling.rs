@@ -49,9 +49,9 @@ fn reach_the_wire(host: &Host, target: &str, family: &str) -> Outcome {
     shows(&wire, "tcp 7000 syn len 0 hops 19 class 48")?;
     shows(&wire, "tcp 7000 ack len 5 hops 19 class 48")?;
     shows(&wire, "tcp 7000 ack len 6 hops 63 class 20")?;
-    inside(&format!("ping {family} -n -c 1 -W 3 -t 33 -Q 0xb8 {target}"))?;
+    inside(&format!("ping {family} -n -c 1 -W 10 -t 33 -Q 0xb8 {target}"))?;
     shows(&wire, "echo len 56 hops 32 class b8")?;
-    inside(&format!("ping {family} -n -c 1 -W 3 -s 57 {target}"))?;
+    inside(&format!("ping {family} -n -c 1 -W 10 -s 57 {target}"))?;
     shows(&wire, "echo len 57 hops 63 class 00")
 }
 
@@ -92,7 +92,7 @@ fn what_is_too_long_for_the_hosts_way_is_told_so(host: &Host) -> Outcome {
     same("one datagram", told.as_str(), "EMSGSIZE 1400, then whole")?;
     let told = inside(&host.peer(&format!("udp-path {CLIENT} 9001 1450 1450")))?.ok()?;
     same("several at once", told.as_str(), "EMSGSIZE 1400, then refused")?;
-    let ping = |whole: &str| inside(&format!("ping -n -c 1 -W 3 -M {whole} -s 1400 {OUTSIDE_TOO}"));
+    let ping = |whole: &str| inside(&format!("ping -n -c 1 -W 10 -M {whole} -s 1400 {OUTSIDE_TOO}"));
     contains("what may be cut", &ping("dont")?.ok()?, "1 received")?;
     let frag_needed = "From 172.17.0.1 icmp_seq=1 Frag needed and DF set (mtu = 1400)";
     contains("what may not", &ping("do")?.stdout, frag_needed)

@@ -545,4 +545,4 @@ pub(crate) fn private(path: &Path, mode: u32) -> Outcome {
 /// The user's uid; nobody has it.
 const UID: &str = "61000";
 /// Time for one command.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);

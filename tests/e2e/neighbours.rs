@@ -32,7 +32,7 @@ fn a_container_pings_its_neighbour_and_the_gateway(host: &Host) -> Outcome {
     let gateway = host.inspect("one", "{{.NetworkSettings.Gateway}}")?;
     for address in [neighbour, gateway] {
         let said = host
-            .gangplank(&format!("run --rm -- ping -n -c 2 -i 0.2 -W 3 {address}"))?
+            .gangplank(&format!("run --rm -- ping -n -c 2 -i 1 -W 10 {address}"))?
             .ok()?;
         contains(format!("ping {address}"), &said, "2 received")?;
     }

@@ -181,11 +181,11 @@ fn datagrams_in_bursts_arrive_as_they_were_sent(host: &Host) -> Outcome {
 
 pub(crate) fn ping_reaches_the_outside(host: &Host) -> Outcome {
     let said = host
-        .gangplank(&format!("run --rm -- ping -n -c 3 -i 0.2 -W 3 {OUTSIDE}"))?
+        .gangplank(&format!("run --rm -- ping -n -c 3 -i 1 -W 10 {OUTSIDE}"))?
         .ok()?;
     contains("ping", &said, "3 packets transmitted, 3 received")?;
     let said = host
-        .gangplank(&format!("run --rm -- ping -n -c 2 -i 0.2 -W 3 -s 1400 {OUTSIDE}"))?
+        .gangplank(&format!("run --rm -- ping -n -c 2 -i 1 -W 10 -s 1400 {OUTSIDE}"))?
         .ok()?;
     contains("fragments", &said, "2 packets transmitted, 2 received")
 }
@@ -205,7 +205,7 @@ fn ping_is_prohibited_where_the_host_forbids_it(host: &Host) -> Outcome {
         ways.push((OUTSIDE6, "Administratively prohibited"));
     }
     for (target, words) in ways {
-        let ran = host.gangplank(&format!("exec client -- ping -n -c 1 -W 3 {target}"))?;
+        let ran = host.gangplank(&format!("exec client -- ping -n -c 1 -W 10 {target}"))?;
         holds("no reply", !ran.stdout.contains("bytes from"))?;
         contains("ping", &ran.stdout, words)?;
     }

@@ -365,7 +365,7 @@ fn addresses_that_stand_for_the_host(host: &Host) -> Outcome {
     };
     same("the router's", said(&pasta, OUTSIDE, 7000)?.as_str(), "answer hello")?;
     for address in [OUTSIDE, "169.254.1.2"] {
-        pasta.run(&format!("ping -c 1 -W 2 {address}"))?;
+        pasta.run(&format!("ping -c 1 -W 10 {address}"))?;
     }
     loopback.says("peer 127.0.0.1 ")?;
     same(

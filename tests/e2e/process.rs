@@ -301,8 +301,8 @@ fn exit_code(status: ExitStatus) -> i32 {
 }
 
 /// Time for a background program to say what it is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Time for what is promised within a second, on a machine that runs the whole suite meanwhile.
 pub(crate) const SOON: Duration = Duration::from_secs(3);
 /// Time between a command's end and the end of its output.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(5);

@@ -121,7 +121,7 @@ fn twenty_containers(host: &Host) -> Outcome {
         let said = host.gangplank(&format!("exec c{number} -- {ask}"))?.ok()?;
         same(format!("c{number}"), said.as_str(), "answer hello")?;
     }
-    let ping = format!("exec c1 -- ping -n -c 1 -W 3 {}", host.address("c20")?);
+    let ping = format!("exec c1 -- ping -n -c 1 -W 10 {}", host.address("c20")?);
     contains("ping", &host.gangplank(&ping)?.ok()?, "1 received")
 }
 

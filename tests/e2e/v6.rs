@@ -138,7 +138,7 @@ fn tcp_and_udp_out_from_the_hosts_address(host: &Host) -> Outcome {
 fn ping_reaches_the_outside(host: &Host) -> Outcome {
     up(host)?;
     let said = host
-        .gangplank(&format!("run --rm -- ping -6 -n -c 3 -i 0.2 -W 3 {OUTSIDE6}"))?
+        .gangplank(&format!("run --rm -- ping -6 -n -c 3 -i 1 -W 10 {OUTSIDE6}"))?
         .ok()?;
     contains("ping", &said, "3 packets transmitted, 3 received")
 }
@@ -147,7 +147,7 @@ fn the_gateway_is_a_neighbour(host: &Host) -> Outcome {
     up(host)?;
     for address in ["fd00:9::1", "fe80::1%eth0"] {
         let said = host
-            .gangplank(&format!("run --rm -- ping -6 -n -c 1 -W 3 {address}"))?
+            .gangplank(&format!("run --rm -- ping -6 -n -c 1 -W 10 {address}"))?
             .ok()?;
         contains(address, &said, "1 received")?;
     }
