@@ -1,12 +1,13 @@
 //! The queues of the uplink that a worker reads: its own, those of siblings that rest, or none.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 
 use super::rest::{Rest, Wish, is_much};
 use super::siblings::{Mail, Siblings};
@@ -28,6 +29,10 @@ pub(super) struct Queues {
     read: Vec<Queue>,
     rest: Rest,
     taken: u64,
+    /// Who has asked for its queue and not yet got it.
+    owed: BTreeSet<ShardId>,
+    /// When to try again to give it back.
+    again: Option<Instant>,
 }
 
 impl Queues {
@@ -82,12 +87,27 @@ impl Queues {
 
     /// Gives a sibling its queue back.
     pub(super) fn give_back(&mut self, registry: &Registry, siblings: &Siblings, owner: ShardId) {
-        self.hand(registry, siblings, |queue| (queue.owner == owner).then_some(owner));
+        self.owed.insert(owner);
+        self.pay(registry, siblings);
+    }
+
+    /// Gives back what is owed; what meets a full inbox stays owed.
+    fn pay(&mut self, registry: &Registry, siblings: &Siblings) {
+        let mut owed = std::mem::take(&mut self.owed);
+        self.hand(registry, siblings, |queue| {
+            owed.contains(&queue.owner).then_some(queue.owner)
+        });
+        owed.retain(|owner| self.read.iter().any(|queue| queue.owner == *owner));
+        self.owed = owed;
     }
 
     /// Hands queues over where the flows of this worker, `mine`, and of all say so.
     pub(super) fn settle(&mut self, now: Instant, registry: &Registry, siblings: &Siblings, mine: usize) {
         let me = siblings.mine();
+        if !self.owed.is_empty() {
+            self.pay(registry, siblings);
+            self.again = Some(now + AGAIN);
+        }
         if me == FIRST {
             if self.read.len() > 1 && is_much(siblings.flows()) {
                 self.hand(registry, siblings, |queue| (queue.owner != me).then_some(queue.owner));
@@ -110,7 +130,9 @@ impl Queues {
     /// When [`Queues::settle`] is due.
     pub(super) fn deadline(&self, siblings: &Siblings, mine: usize) -> Option<Instant> {
         let waits = siblings.mine() != FIRST;
-        waits.then(|| self.rest.deadline(mine, siblings.flows())).flatten()
+        let rest = waits.then(|| self.rest.deadline(mine, siblings.flows())).flatten();
+        let again = self.again.filter(|_| !self.owed.is_empty());
+        rest.into_iter().chain(again).min()
     }
 
     /// Hands over those for which `to` names somebody; one whose inbox is full gets it another time.
@@ -132,5 +154,71 @@ impl Queues {
     }
 }
 
+/// Time for whoever has a full inbox to make room in it.
+const AGAIN: Duration = Duration::from_millis(1);
+
 /// It reads everybody's queue while the others rest.
 pub(super) const FIRST: ShardId = ShardId(0);
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+    use mio::{Poll, Waker};
+
+    use super::*;
+    use crate::stack::Offload;
+    use crate::uplink::{FrameError, UplinkKind};
+
+    #[derive(Debug)]
+    struct Silent(OwnedFd);
+
+    impl AsFd for Silent {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+
+    impl Uplink for Silent {
+        fn kind(&self) -> UplinkKind {
+            UplinkKind::Tap
+        }
+
+        fn recv(&self, _: &mut [u8]) -> Result<(Offload, usize), FrameError> {
+            Err(FrameError::NotReady)
+        }
+
+        fn send_parts(&self, _: Offload, _: [&[u8]; 2]) -> Result<(), FrameError> {
+            Ok(())
+        }
+    }
+
+    /// It is likely to be: who reads the queue has filled it with what came by it.
+    #[test]
+    fn a_queue_is_given_back_although_the_inbox_was_full() {
+        let polls = [Poll::new().unwrap(), Poll::new().unwrap()];
+        let wakers = polls
+            .each_ref()
+            .map(|poll| Arc::new(Waker::new(poll.registry(), Readiness::Inbox.into()).unwrap()));
+        let [(first, _orders), (_second, inbox)] = <[_; 2]>::try_from(Siblings::meet(&wakers)).unwrap();
+        let (fd, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (registry, now, owner) = (polls[0].registry(), Instant::from_secs(1000), ShardId(1));
+        let mut queues = Queues::default();
+        queues
+            .take(now, registry, &first, owner, Arc::new(Silent(fd.into())))
+            .unwrap();
+        let frame = || Mail::Frame {
+            offload: Offload::default(),
+            frame: Box::default(),
+        };
+        while first.hand(owner, frame()).is_ok() {}
+        queues.give_back(registry, &first, owner);
+        queues.settle(now, registry, &first, 0);
+        let due = queues.deadline(&first, 0).expect("it is tried again");
+        assert!(due > now && due < now + Duration::from_secs(1));
+        assert!(inbox.try_iter().all(|mail| matches!(mail, Mail::Frame { .. })));
+        queues.settle(due, registry, &first, 0);
+        assert!(inbox.try_iter().any(|mail| matches!(mail, Mail::Queue { .. })));
+        assert_eq!(queues.deadline(&first, 0), None);
+    }
+}
