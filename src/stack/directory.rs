@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
@@ -32,6 +33,7 @@ pub struct Directory(Option<Hold>);
 struct Hold {
     shard: ShardId,
     claims: Arc<Mutex<Claims>>,
+    clients: Arc<AtomicU64>,
 }
 
 type Claims = HashMap<Key, ShardId, RandomState>;
@@ -55,9 +57,11 @@ impl Directory {
         }
         let claims = HashMap::with_hasher(Random::new(seed).hash_key());
         let claims = Arc::new(Mutex::new(claims));
+        let clients = Arc::new(AtomicU64::new(0));
         let hold = |shard| Hold {
             shard: ShardId(shard),
             claims: Arc::clone(&claims),
+            clients: Arc::clone(&clients),
         };
         (0..shards).map(|shard| Self(Some(hold(shard)))).collect()
     }
@@ -71,7 +75,19 @@ impl Directory {
     /// Makes it ours; false if another shard has it.
     pub(super) fn claim(&self, key: Key) -> bool {
         let Some(hold) = &self.0 else { return true };
-        *hold.claims().entry(key).or_insert(hold.shard) == hold.shard
+        let mut claims = hold.claims();
+        let ours = *claims.entry(key).or_insert(hold.shard) == hold.shard;
+        if matches!(key, Key::Client(_)) {
+            // Behind the claim: who sees the new count finds it.
+            hold.clients.fetch_add(1, Ordering::Release);
+        }
+        ours
+    }
+
+    /// How many clients of published UDP ports have been claimed: as long as it stays, what has been found to be nobody's
+    /// client is none.
+    pub(super) fn clients(&self) -> u64 {
+        self.0.as_ref().map_or(0, |hold| hold.clients.load(Ordering::Acquire))
     }
 
     /// Gives up what is ours.

@@ -26,6 +26,8 @@ struct Peer {
     real: SocketAddr,
     /// As the container called it.
     shown: SocketAddr,
+    /// The clients that there were when nobody had it for one ([`Directory::clients`](super::directory::Directory::clients)).
+    asked: u64,
 }
 
 impl Mapping {
@@ -36,23 +38,26 @@ impl Mapping {
         }
     }
 
-    /// The container writes to `shown`, which is `real`.
-    pub(super) fn write_to(&mut self, real: SocketAddr, shown: SocketAddr) {
+    /// The container writes to `shown`, which is `real` and, as of `asked`, nobody's client.
+    pub(super) fn write_to(&mut self, real: SocketAddr, shown: SocketAddr, asked: u64) {
         let known = self
             .peers
             .iter()
             .position(|peer| peer.real == real && peer.shown == shown);
         if let Some(place) = known {
+            self.peers[place].asked = asked;
             self.peers[..=place].rotate_right(1);
             return;
         }
         self.peers.truncate(MAX_PEERS - 1);
-        self.peers.insert(0, Peer { real, shown });
+        self.peers.insert(0, Peer { real, shown, asked });
     }
 
-    /// The container has written to what it calls `shown`.
-    pub(super) fn has_written_to(&self, shown: SocketAddr) -> bool {
-        self.peers.iter().any(|peer| peer.shown == shown)
+    /// The container has written to what it calls `shown`, and there has been no new client since.
+    pub(super) fn has_written_to(&self, shown: SocketAddr, clients: u64) -> bool {
+        self.peers
+            .iter()
+            .any(|peer| peer.shown == shown && peer.asked == clients)
     }
 
     /// Who has answered, as the container knows it; none if it was not written to.

@@ -535,3 +535,27 @@ fn disturb(net: &mut Net, dice: &mut Dice, peer: &mut Peer, ring: u32) {
     net.engine.handle_frame(net.now, vouched(), &segment.frame());
     act(net, dice);
 }
+
+/// Linux refuses such a header (virtio_net_hdr_to_skb, since 6.9); before that a frame could ask for 65,000 datagrams.
+#[test]
+fn a_superframe_holds_so_many_datagrams_and_no_more() {
+    use gangplank::stack::Passage;
+    for (size, taken) in [(1, false), (507, false), (508, true)] {
+        let mut net = Net::new();
+        let ends = ("172.17.0.2:5000".parse().unwrap(), "203.0.113.5:9".parse().unwrap());
+        let frame = udp(ends.0, ends.1, &[7; 65_000]);
+        let gso = Gso {
+            kind: GsoType::UdpL4,
+            size,
+            headers: 42,
+            ecn: false,
+        };
+        let offload = Offload {
+            partial_checksum: Some(PartialChecksum { start: 34, offset: 6 }),
+            gso: Some(gso),
+            ..Offload::default()
+        };
+        let passage = net.engine.handle_frame(net.now, offload, &frame);
+        assert_eq!(matches!(passage, Passage::Datagram { .. }), taken, "of {size} bytes");
+    }
+}

@@ -1,6 +1,6 @@
 //! Several engines for one network: whoever meets a flow first has it, and the others know.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use gangplank::stack::{ClientSocket, Handling, Passage, Payload, PublishId, ShardId};
 use smoltcp::time::Duration;
@@ -152,4 +152,30 @@ fn an_answer_to_anothers_client_is_not_taken_for_a_datagram_of_our_mapping() {
             handling: Handling::USUAL,
         }
     );
+}
+
+/// The container had written to the peer before that came in by the published port, which is another shard's.
+#[test]
+fn an_answer_to_a_client_goes_by_its_port_whoever_had_written_before() {
+    let [mut mine, mut theirs] = Net::shards();
+    let client: SocketAddr = "198.51.100.9:1234".parse().unwrap();
+    let datagram = |text: &[u8]| udp(own(5000), "198.51.100.9:1234".parse().unwrap(), text);
+    let to_the_mapping = |passage: &Passage<'_>| {
+        matches!(
+            passage,
+            Passage::Datagram {
+                socket: ClientSocket::Mapping { .. },
+                ..
+            }
+        )
+    };
+    assert!(to_the_mapping(&mine.pass(&datagram(b"hello"))));
+    assert!(to_the_mapping(&mine.pass(&datagram(b"hello again"))));
+    let shown = theirs.deliver(|engine, now, out| {
+        engine.deliver_published(now, PublishId(7), client, own(5000).into(), Payload::one(b"hi"), out)
+    });
+    assert!(shown.is_some());
+    let answer = datagram(b"answer");
+    let passage = mine.pass(&answer);
+    assert!(matches!(passage, Passage::Elsewhere { .. }), "{passage:?}");
 }

@@ -101,7 +101,7 @@ impl Engine {
         packet: &Packet<'f>,
     ) -> Result<Passage<'f>, Discard> {
         let datagram = packet.udp(offload)?;
-        let segment = segment_of(offload)?;
+        let segment = segment_of(offload, datagram.payload())?;
         let container = SocketAddr::new(packet.source, datagram.src_port());
         let shown = SocketAddr::new(packet.target, datagram.dst_port());
         let payload = datagram.payload();
@@ -118,7 +118,8 @@ impl Engine {
         if self.is_dhcp(container, shown) {
             return self.receive_dhcp(now, offload, packet, payload).map(|()| Passage::Done);
         }
-        if let Some(shard) = self.datagram_elsewhere(container, shown) {
+        let clients = self.directory.clients();
+        if let Some(shard) = self.datagram_elsewhere(container, shown, clients) {
             return Ok(Passage::Elsewhere { shard });
         }
         match self.config.policy.lead(Transport::Udp, shown) {
@@ -129,7 +130,9 @@ impl Engine {
                 payload,
             }),
             Lead::Host(target) => {
-                let id = self.mapping(now, container, target, shown).ok_or(Discard::Full)?;
+                let id = self
+                    .mapping(now, container, (target, shown), clients)
+                    .ok_or(Discard::Full)?;
                 let socket = ClientSocket::Mapping {
                     id,
                     port: container.port(),
@@ -150,10 +153,10 @@ impl Engine {
     }
 
     /// The other shard whose published port's client, or else whose mapping, this is about. A mapping of ours that has
-    /// written there before is sure that it is neither.
-    fn datagram_elsewhere(&self, container: SocketAddr, shown: SocketAddr) -> Option<ShardId> {
+    /// written there before, and has asked since there was last a new client anywhere, is sure that it is neither.
+    fn datagram_elsewhere(&self, container: SocketAddr, shown: SocketAddr, clients: u64) -> Option<ShardId> {
         let mapping = self.mappings.find(&container).and_then(|id| self.mappings.get(id));
-        if mapping.is_some_and(|entry| entry.value.has_written_to(shown)) {
+        if mapping.is_some_and(|entry| entry.value.has_written_to(shown, clients)) {
             return None;
         }
         let client = Key::Client(ClientKey { container, shown });
@@ -171,8 +174,8 @@ impl Engine {
         &mut self,
         now: Instant,
         container: SocketAddr,
-        real: SocketAddr,
-        shown: SocketAddr,
+        (real, shown): (SocketAddr, SocketAddr),
+        clients: u64,
     ) -> Option<MappingId> {
         let id = match self.mappings.find(&container) {
             Some(id) => id,
@@ -180,7 +183,7 @@ impl Engine {
         };
         let entry = self.mappings.get_mut(id)?;
         entry.touch(now);
-        entry.value.write_to(real, shown);
+        entry.value.write_to(real, shown, clients);
         let at = entry.expiry(entry.value.lifetime());
         self.timers.arm(&mut entry.armed, Deadline::Mapping(MappingId(id)), at);
         Some(MappingId(id))
@@ -357,11 +360,14 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Bytes of one datagram if the frame holds several.
-fn segment_of(offload: Offload) -> Result<Option<NonZeroU16>, Discard> {
+/// Bytes of one datagram if the frame holds several, of which there can be so many that each costs next to nothing to ask
+/// for and much to send.
+fn segment_of(offload: Offload, payload: &[u8]) -> Result<Option<NonZeroU16>, Discard> {
     match offload.gso {
         None => Ok(None),
-        Some(gso) if gso.kind == GsoType::UdpL4 => Ok(NonZeroU16::new(gso.size)),
+        Some(gso) if gso.kind == GsoType::UdpL4 && payload.len() <= usize::from(gso.size) * MOST_DATAGRAMS => {
+            Ok(NonZeroU16::new(gso.size))
+        }
         Some(_) => Err(Discard::Malformed),
     }
 }
@@ -369,6 +375,9 @@ fn segment_of(offload: Offload) -> Result<Option<NonZeroU16>, Discard> {
 /// Bytes of a frame that stays below 65,536 with its Ethernet header: one byte more, and the kernel takes it
 /// apart in software.
 const MAX_SUPERFRAME: usize = 65_535;
+
+/// UDP_MAX_SEGMENTS of linux/udp.h since Linux 6.9; older kernels let a container's frame hold any number.
+const MOST_DATAGRAMS: usize = 128;
 
 /// UDP_MAX_SEGMENTS of linux/udp.h before Linux 6.9.
 const MAX_DATAGRAMS: usize = 64;
