@@ -30,6 +30,8 @@ pub struct TcpSide {
     writable: bool,
     /// The kernel said that no more will come, or that urgent data has: read to the end, short reads or not.
     to_the_end: bool,
+    /// The kernel spoke of an error, and nothing has asked which.
+    alarmed: bool,
 }
 
 /// How far the host side has come.
@@ -130,6 +132,7 @@ impl TcpSide {
             readable: open,
             writable: open,
             to_the_end: false,
+            alarmed: false,
         })
     }
 
@@ -138,6 +141,18 @@ impl TcpSide {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
         self.to_the_end |= event.is_read_closed() || event.is_priority() || event.is_error();
+        self.alarmed |= event.is_error();
+    }
+
+    /// Whether it was reset after the host had finished, when no read tells any more.
+    pub fn has_failed_since(&mut self) -> bool {
+        if self.phase != Phase::Finished || !std::mem::take(&mut self.alarmed) {
+            return false;
+        }
+        match &self.stream {
+            Stream::Tcp(stream) => !matches!(stream.take_error(), Ok(None)),
+            Stream::Pair(_) => false,
+        }
     }
 
     /// How far it has come.
@@ -236,7 +251,10 @@ impl TcpSide {
                 self.writable = false;
                 Progress::Blocked
             }
-            Err(_) => Progress::Failed,
+            Err(_) => {
+                self.readable = true;
+                Progress::Failed
+            }
         }
     }
 

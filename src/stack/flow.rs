@@ -161,7 +161,7 @@ impl Flows {
         self.slots.get_mut(id.0 as usize)
     }
 
-    /// None if another shard has it, or there are too many.
+    /// Gives the phase back if another shard has the tuple, or there are too many.
     pub(super) fn insert(
         &mut self,
         now: Instant,
@@ -169,12 +169,14 @@ impl Flows {
         mac: EthernetAddress,
         phase: Phase,
         places: Places,
-    ) -> Option<FlowId> {
-        if !self.directory.claim(Key::Flow(tuple)) {
-            return None;
-        }
+    ) -> Result<FlowId, Phase> {
         let slot = self.slots.vacant_entry();
-        let id = FlowId(u32::try_from(slot.key()).ok()?);
+        let Ok(id) = u32::try_from(slot.key()).map(FlowId) else {
+            return Err(phase);
+        };
+        if !self.directory.claim(Key::Flow(tuple)) {
+            return Err(phase);
+        }
         self.order.insert((tuple.endpoint.ip(), places.standing(), now, id));
         slot.insert(Flow {
             tuple,
@@ -188,7 +190,7 @@ impl Flows {
             used: now,
         });
         self.index.insert(tuple, id);
-        Some(id)
+        Ok(id)
     }
 
     /// Whether a flow has a place among the flows.

@@ -157,9 +157,9 @@ impl Connection {
         }
     }
 
-    /// An empty segment that acknowledges everything but our FIN once more.
+    /// An empty segment that acknowledges everything but our FIN once more; behind a gap, too.
     fn repeats_before_fin(&self, segment: &Segment) -> bool {
-        let empty = segment.len == 0 && !segment.fin && segment.seq == self.next_expected();
+        let empty = segment.len == 0 && !segment.fin;
         empty && self.owes_only_fin() && segment.ack == Some(self.space.acked)
     }
 

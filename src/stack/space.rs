@@ -74,6 +74,10 @@ impl Space {
             return;
         };
         let sent = Segment::of(&segment);
+        // It answers a segment that is none of this connection's, and its number is that segment's.
+        if sent.rst {
+            return;
+        }
         if !self.started {
             self.started = true;
             self.sent = sent.seq;

@@ -59,6 +59,12 @@ pub(super) struct Told {
     pub(super) finish: bool,
     /// The host has finished.
     pub(super) host_finished: bool,
+    /// The host's socket has failed: a reset follows what there is to send.
+    pub(super) host_failed: bool,
+    /// The container has reset it; the shell takes what there is to drain, and then the end.
+    pub(super) reset: bool,
+    /// It was called a second time.
+    called_again: bool,
     /// Our FIN was asked of smoltcp.
     pub(super) closed: bool,
 }
@@ -109,6 +115,16 @@ impl Connection {
         socket.connect(self.interface.context(), endpoint, our).is_ok()
     }
 
+    /// The container is in TIME-WAIT of an earlier connection between the same ports: it has answered our SYN with its last
+    /// acknowledgement, and forgets about it by our reset. Otherwise the SYN would come again after a second.
+    fn call_again(&mut self) {
+        if !std::mem::replace(&mut self.told.called_again, true) {
+            self.socket().abort();
+            self.space = Space::default();
+            self.call();
+        }
+    }
+
     /// The connection is over: its socket may serve another.
     pub(super) fn into_socket(self) -> RingedSocket {
         self.socket
@@ -152,6 +168,9 @@ impl Connection {
         self.socket.inward.note_written(segment.len as usize);
         if before_it == State::Established && self.state() == State::CloseWait && emitted.is_none() {
             self.fin_waits = Some(now + ACK_DELAY);
+        }
+        if before_it == State::SynSent && self.state() == State::SynSent && emitted.is_some() {
+            self.call_again();
         }
         if before_it == State::SynSent && self.state() != State::SynSent {
             self.space.meet(segment, self.socket_ref().recv_capacity());
@@ -281,7 +300,7 @@ impl Connection {
     }
 
     /// The container has bytes to acknowledge.
-    fn is_owed(&self) -> bool {
+    pub(super) fn is_owed(&self) -> bool {
         self.socket_ref().send_queue() > 0
     }
 
@@ -308,7 +327,7 @@ impl Connection {
 
     /// Lends room for bytes of the host; returns how many were put there, none if there is no room.
     pub(super) fn fill(&mut self, now: Instant, put: impl FnOnce(&mut [u8]) -> usize) -> Option<usize> {
-        if self.told.host_finished || !self.socket_ref().can_send() {
+        if self.told.host_finished || self.told.host_failed || !self.socket_ref().can_send() {
             return None;
         }
         let was_empty = !self.is_owed();

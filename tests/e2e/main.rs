@@ -51,6 +51,7 @@ mod policy;
 mod ports;
 mod refusals;
 mod requests;
+mod resets;
 mod scale;
 mod slirp4netns;
 mod terminal;
@@ -118,6 +119,7 @@ fn all() -> Vec<Case> {
         events::CASES,
         refusals::CASES,
         requests::CASES,
+        resets::CASES,
         links::CASES,
         limits::CASES,
         changes::CASES,

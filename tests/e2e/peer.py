@@ -90,6 +90,106 @@ def tcp_ask_twice(address, port, first, seconds, second):
     say("answer", answer.decode())
 
 
+def refusing_server(address, port):
+    """Answers before it has read all of a request, and closes: its kernel sends the answer and a reset."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        with conn:
+            conn.recv(10)
+            conn.sendall(b"413" + b"x" * 2000)
+
+
+def refused_client(address, port, count):
+    """Says what comes back for requests that are refused, and how each ends."""
+    seen = set()
+    for _ in range(int(count)):
+        with socket.create_connection((address, int(port)), 10) as conn:
+            conn.sendall(b"y" * 5000)
+            seen.add(all_of(conn))
+    say(*sorted(f"{len(said)} {end}" for said, end in seen))
+
+
+def all_of(conn):
+    """What a connection brings, and its end."""
+    said = b""
+    try:
+        while data := conn.recv(65536):
+            said += data
+        return said, "EOF"
+    except OSError as error:
+        return said, name_of(error)
+
+
+def greeting_server(address, port, count):
+    """Greets, and says how many of so many clients have said something."""
+    sock = listener(address, port)
+    heard = 0
+    for _ in range(int(count)):
+        conn, _ = sock.accept()
+        with conn:
+            conn.sendall(b"welcome")
+            heard += all_of(conn)[0] == b"a line for the log"
+    say("heard", heard)
+    time.sleep(1000)
+
+
+def hasty_client(address, port, count):
+    """Says something and closes without having read the greeting: its kernel sends a reset behind it."""
+    for _ in range(int(count)):
+        conn = socket.create_connection((address, int(port)), 10)
+        while not select.select([conn], [], [], 10)[0]:
+            pass
+        conn.sendall(b"a line for the log")
+        conn.close()
+    say("said")
+
+
+def finishing_server(address, port, seconds):
+    """Finishes at once, and resets so much later, what came meanwhile being unread."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        with conn:
+            conn.recv(10)
+            conn.shutdown(socket.SHUT_WR)
+            time.sleep(float(seconds))
+
+
+def finished_client(address, port):
+    """Says whether a reset is seen after the other side has finished."""
+    with socket.create_connection((address, int(port)), 10) as conn:
+        conn.sendall(b"y" * 5000)
+        while conn.recv(100):
+            pass
+        poll = select.poll()
+        poll.register(conn, 0)
+        events = poll.poll(20000)
+        say("reset" if events and events[0][1] & select.POLLERR else "nothing")
+
+
+def same_port_client(address, port, own, count):
+    """Connects again and again from one port to a server that closes first; says how many were answered."""
+    right = 0
+    for _ in range(int(count)):
+        with socket.socket(family(address), socket.SOCK_STREAM) as conn:
+            conn.settimeout(10)
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            conn.bind(("", int(own)))
+            conn.connect((address, int(port)))
+            right += all_of(conn)[0] == b"welcome"
+    say("right", right)
+
+
+def welcome_server(address, port):
+    """Greets and closes."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        with conn:
+            conn.sendall(b"welcome")
+
+
 def connect(address, port, timeout="10", hops=None):
     """Says how a connection that may go so many hops ends up, and after how many milliseconds."""
     sock = socket.socket(family(address), socket.SOCK_STREAM)

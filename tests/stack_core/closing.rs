@@ -165,6 +165,8 @@ fn the_container_resets() {
         net.actions(),
         [
             Action::Drain { flow },
+            // Once more, for the host's socket may have had no room before.
+            Action::Drain { flow },
             Action::Close {
                 flow,
                 how: Closing::Reset
@@ -403,4 +405,63 @@ fn a_lost_fin_is_sent_again_whatever_is_acknowledged_meanwhile() {
     assert_eq!(net.segments(), []);
     let again = net.wait(Duration::from_secs(3));
     assert!(again[0].fin && again[0].payload.is_empty(), "{again:?}");
+}
+
+/// A server that refuses a request without reading all of it answers, and its kernel resets.
+#[test]
+fn what_the_container_says_before_its_reset_arrives() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let flow = peer.flow;
+    net.send(&peer.data(b"413"));
+    net.send(&peer.rst());
+    let mut heard = Vec::new();
+    let mut ends = 0;
+    while let Some(action) = net.engine.poll_action() {
+        match action {
+            Action::Drain { .. } => heard.extend(net.drain(flow)),
+            Action::Close { how, .. } => {
+                assert_eq!(how, Closing::Reset);
+                ends += 1;
+            }
+            _ => panic!("{action:?}"),
+        }
+    }
+    assert_eq!((heard.as_slice(), ends), (b"413".as_slice(), 1));
+    assert_eq!(net.segments(), [], "a reset is not answered");
+    assert_eq!(net.engine.poll_timeout(), None);
+    let again = net.open(4001);
+    assert_eq!(again.flow, flow, "the id is free");
+}
+
+#[test]
+fn what_the_host_says_before_its_reset_arrives() {
+    let mut net = Net::new();
+    let peer = net.open(4000);
+    let flow = peer.flow;
+    net.fill(flow, b"413");
+    net.engine.reset(net.now, flow);
+    net.engine.reset(net.now, flow);
+    assert_eq!(net.actions(), [], "not yet");
+    let segments = net.segments();
+    assert_eq!(segments[0].payload, b"413");
+    assert!(segments[1].rst && segments[1].seq == segments[0].end(), "{segments:?}");
+    let how = Closing::Reset;
+    assert_eq!(net.actions(), [Action::Close { flow, how }]);
+    assert_eq!(net.engine.poll_timeout(), None);
+}
+
+/// What the container has sent is lost in part, so that its acknowledgements carry later numbers than we expect.
+#[test]
+fn a_lost_fin_is_sent_again_whatever_is_acknowledged_behind_a_gap() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    net.engine.finished(net.now, peer.flow);
+    assert!(net.one_segment().fin);
+    peer.data(b"lost");
+    for _ in 0..6 {
+        net.send(&peer.segment().frame());
+    }
+    let again = net.wait(Duration::from_secs(3));
+    assert!(again.iter().any(|segment| segment.fin), "{again:?}");
 }

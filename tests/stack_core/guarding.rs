@@ -64,12 +64,16 @@ fn the_exact_place_moves_with_the_bytes() {
     net.send(&old.frame());
     assert_eq!(net.actions(), []);
     net.send(&peer.rst());
+    let flow = peer.flow;
     assert_eq!(
         net.actions(),
-        [Action::Close {
-            flow: peer.flow,
-            how: Closing::Reset
-        }]
+        [
+            Action::Drain { flow },
+            Action::Close {
+                flow,
+                how: Closing::Reset
+            }
+        ]
     );
 }
 

@@ -1,6 +1,6 @@
 //! Opening flows: the held SYN and its ends, inbound flows, and who appears as whom.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use gangplank::policy::Transport;
 use gangplank::stack::{Action, Closing, Refusal, Target, Unreachable};
@@ -412,7 +412,7 @@ fn an_accepted_connection_calls_the_container_from_the_clients_address() {
 #[test]
 fn who_appears_as_whom() {
     let mut net = Net::new();
-    let container: std::net::SocketAddr = SocketAddrV4::new(ADDRESS, 80).into();
+    let container: SocketAddr = SocketAddrV4::new(ADDRESS, 80).into();
     let mut call = |client: &str| {
         net.engine.accept(net.now, client.parse().unwrap(), container).unwrap();
         net.one_segment().from.to_string()
@@ -440,7 +440,7 @@ fn an_inbound_call_can_fail() {
     let client = "198.51.100.7:5555".parse().unwrap();
     let stranger = "172.17.0.99:80".parse().unwrap();
     assert_eq!(net.engine.accept(net.now, client, stranger), Err(Refusal::NoContainer));
-    let container: std::net::SocketAddr = SocketAddrV4::new(ADDRESS, 80).into();
+    let container: SocketAddr = SocketAddrV4::new(ADDRESS, 80).into();
     let flow = net.engine.accept(net.now, client, container).unwrap();
     let syn = net.one_segment();
     let mut peer = Peer::new(SocketAddrV4::new(ADDRESS, 80), "198.51.100.7:5555".parse().unwrap());
@@ -479,4 +479,41 @@ fn a_container_that_never_answers_is_given_up() {
             how: Closing::Reset
         }]
     );
+}
+
+/// Of an earlier connection between the same ports, which had come a little further than our new initial number, or much:
+/// Linux answers with its last ACK (tcp_timewait_state_process), is reset, and takes the next SYN.
+#[test]
+fn a_container_in_time_wait_is_called_again_at_once() {
+    for ahead in [1 << 20, 1 << 31] {
+        let mut net = Net::new();
+        let (client, server) = ("198.51.100.9:1234".parse().unwrap(), SocketAddr::from((ADDRESS, 80)));
+        let flow = net.engine.accept(net.now, client, server).unwrap();
+        let syn = net.one_segment();
+        let mut peer = Peer::between(server, syn.from);
+        peer.flow = flow;
+        peer.ack = syn.seq.wrapping_add(ahead);
+        net.send_or_pass(&peer.segment().frame());
+        let [reset, again] = &net.segments()[..] else {
+            panic!("not called again");
+        };
+        let (reset, again) = if reset.rst { (reset, again) } else { (again, reset) };
+        assert!(reset.rst && reset.seq == peer.ack);
+        assert!(again.syn);
+        // Once: who goes on so is called as often as anybody.
+        net.send_or_pass(&peer.segment().frame());
+        assert!(net.segments().iter().all(|segment| segment.rst));
+        peer.ack = again.seq.wrapping_add(1);
+        let answer = Segment {
+            control: TcpControl::Syn,
+            mss: Some(1460),
+            scale: Some(7),
+            ..peer.segment()
+        };
+        net.send(&answer.frame());
+        peer.seq = peer.seq.wrapping_add(1);
+        net.actions();
+        net.send(&peer.data(b"hello"));
+        assert_eq!(net.drain(flow), b"hello", "{ahead:#x} ahead");
+    }
 }

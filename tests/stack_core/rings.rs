@@ -37,8 +37,9 @@ fn reset_all(net: &mut Net, peers: &[Peer]) {
     for peer in peers {
         net.engine.reset(net.now, peer.flow);
     }
-    net.actions();
+    // What there was to send goes first.
     net.frames();
+    net.actions();
 }
 
 #[test]

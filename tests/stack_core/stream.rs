@@ -1,5 +1,7 @@
 //! Streams: over a bad wire, against slow readers, through closed windows.
 
+use std::net::SocketAddrV4;
+
 use gangplank::stack::{Action, RingSizes};
 use smoltcp::time::Duration;
 
@@ -321,4 +323,23 @@ fn room_is_announced_when_it_is_worth_a_read() {
         }
     }
     assert!((16_384..20_000).contains(&announced.unwrap()), "{announced:?}");
+}
+
+/// Each segment that belongs to no flow is answered with a reset.
+#[test]
+fn who_has_answers_made_without_end_holds_up_no_stream() {
+    let mut net = Net::new();
+    let peer = net.open(4000);
+    for port in 0..200 {
+        let stray = Peer::new(
+            SocketAddrV4::new(ADDRESS, 5000 + port),
+            "203.0.113.9:80".parse().unwrap(),
+        );
+        net.send_or_pass(&stray.segment().frame());
+    }
+    net.fill(peer.flow, &[7; 1000]);
+    let segments = net.segments();
+    assert_eq!(segments.len(), 201);
+    let place = segments.iter().position(|segment| !segment.payload.is_empty());
+    assert!(place.unwrap() < 8, "{place:?}");
 }

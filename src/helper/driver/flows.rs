@@ -171,10 +171,16 @@ impl Flows {
             return false;
         }
         if !side.drain(now, engine, flow) {
+            // What the host said before it reset the connection can still be read.
+            side.fill(now, engine, flow);
             engine.reset(now, flow);
             return false;
         }
         match side.fill(now, engine, flow) {
+            Filled::Dry if side.socket.has_failed_since() => {
+                engine.reset(now, flow);
+                false
+            }
             Filled::Dry => false,
             Filled::Portion => true,
             Filled::Over => {

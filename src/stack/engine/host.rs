@@ -37,7 +37,16 @@ impl Engine {
         self.time_wait.remove(&tuple);
         let phase = Phase::Open(Box::new(connection));
         let places = Places { half_open, flow };
-        let id = self.flows.insert(now, tuple, mac, phase, places).ok_or(Refusal::Full)?;
+        let id = match self.flows.insert(now, tuple, mac, phase, places) {
+            Ok(id) => id,
+            Err(phase) => {
+                // Another shard has taken the stand-in at this very moment.
+                if let Phase::Open(connection) = phase {
+                    self.sockets.put_back(connection.into_socket());
+                }
+                return Err(Refusal::NoPort);
+            }
+        };
         self.counters.flows_in += 1;
         self.settle(now, id);
         Ok(id)
@@ -109,9 +118,16 @@ impl Engine {
         }
     }
 
-    /// The host socket failed or was reset: RST to the container; the id is free after the Close action that follows.
-    pub fn reset(&mut self, _now: Instant, flow: FlowId) {
-        self.abort(flow);
+    /// The host socket failed or was reset: RST to the container, behind what the host had said before as far as the
+    /// container's window takes it; the id is free after the Close action that follows.
+    pub fn reset(&mut self, now: Instant, flow: FlowId) {
+        match self.connection(flow) {
+            Some(connection) if connection.is_established() && connection.is_owed() && !connection.told.reset => {
+                connection.told.host_failed = true;
+                self.settle(now, flow);
+            }
+            Some(_) | None => self.abort(flow),
+        }
     }
 
     /// Lends the bytes waiting for the host, one contiguous part; `take` returns how many it took. Returns the same. 0

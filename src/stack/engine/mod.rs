@@ -73,6 +73,8 @@ pub struct Engine {
     /// Flows that may have something to send, each once.
     ready: VecDeque<FlowId>,
     control: Control,
+    /// How many of those have gone since a flow last had its turn.
+    answers: u8,
     fragments: Fragments,
     /// Who has which address, where they are given from a range.
     leases: Option<Leases>,
@@ -134,6 +136,7 @@ impl Engine {
             echoes: Associations::new(random.hash_key(), Kind::Echo, ledger),
             ready: VecDeque::new(),
             control: Control::default(),
+            answers: 0,
             fragments: Fragments::default(),
             leases: config
                 .dhcp
@@ -256,7 +259,11 @@ impl Engine {
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front()?;
         match action {
-            Action::Close { flow, .. } => self.flows.release(flow),
+            Action::Close { flow, how } => {
+                // One that its container has reset has gone on until now.
+                self.close(flow, how);
+                self.flows.release(flow);
+            }
             Action::CloseMapping { mapping: MappingId(id) } => self.mappings.release(id),
             Action::CloseEcho { echo: EchoId(id) } => self.echoes.release(id),
             Action::Connect { .. } | Action::Handle { .. } | Action::Established { .. } => {}
@@ -268,7 +275,13 @@ impl Engine {
     /// Writes the next frame for the uplink into `out`, at least [`OUT_BYTES`], best on a cache line.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
         let out = out.get_mut(..OUT_BYTES)?;
-        let transmit = self.control.pop(out).or_else(|| self.transmit_flows(now, out));
+        // What answers comes first, but whoever has answers made without end holds up nobody's stream.
+        let answer = (self.answers < ANSWERS).then(|| self.control.pop(out)).flatten();
+        self.answers = if answer.is_some() { self.answers + 1 } else { 0 };
+        // A flow may have ended in its turn, and left a reset.
+        let transmit = answer
+            .or_else(|| self.transmit_flows(now, out))
+            .or_else(|| self.control.pop(out));
         self.counters.frames_out += u64::from(transmit.is_some());
         transmit
     }
@@ -436,3 +449,6 @@ const SMALLEST_MTU: u16 = 68;
 
 /// RFC 8200 section 5: the same of IPv6.
 const SMALLEST_IPV6_MTU: u16 = 1280;
+
+/// Answers that go in a row while flows wait, each of which may send a superframe then.
+const ANSWERS: u8 = 4;

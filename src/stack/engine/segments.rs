@@ -109,7 +109,7 @@ impl Engine {
         let flow = self
             .flows
             .insert(now, tuple, packet.mac, Phase::Held(held), places)
-            .ok_or(Discard::Full)?;
+            .map_err(|_| Discard::Full)?;
         if let Some(Flow {
             armed, handling: told, ..
         }) = self.flows.get_mut(flow)
@@ -194,6 +194,9 @@ impl Engine {
         else {
             return Err(Discard::Segment);
         };
+        if connection.told.reset {
+            return Err(Discard::Segment);
+        }
         let mut reply = [0; REPLY_ROOM];
         let overtaken = connection.has_passed(segment);
         let emitted = match connection.judge(segment) {
@@ -207,7 +210,7 @@ impl Engine {
                 connection.challenge(now, &mut reply)
             }
             Verdict::Reset => {
-                self.close(id, Closing::Reset);
+                self.end_by_container(id);
                 return Ok(());
             }
             Verdict::Ignore => return Err(Discard::Segment),

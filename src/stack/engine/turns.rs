@@ -40,7 +40,9 @@ impl Engine {
         let start = start_for(ETHERNET_HEADER + usize::from(flow.tuple.headers()));
         let out = &mut out[start..start + MAX_FRAME];
         let Some(emitted) = connection.transmit(now, &mut out[ETHERNET_HEADER..]) else {
-            if let Some(at) = connection.deadline(now) {
+            if connection.told.host_failed {
+                self.abort(id);
+            } else if let Some(at) = connection.deadline(now) {
                 self.timers.arm(&mut flow.armed, Deadline::Flow(id), at);
             }
             return None;
@@ -129,6 +131,9 @@ impl Engine {
         let Phase::Open(connection) = &mut flow.phase else {
             return;
         };
+        if connection.told.reset {
+            return;
+        }
         connection.close_if_due();
         announce(connection, id, |action| self.actions.push_back(action));
         match connection.state() {
@@ -196,6 +201,7 @@ impl Engine {
         };
         let reset = match phase {
             Phase::Held(held) => held.segment.refusal(),
+            Phase::Open(connection) if connection.told.reset => None,
             Phase::Open(connection) => connection.abortion(),
             Phase::Over => return,
         };
@@ -205,19 +211,39 @@ impl Engine {
         self.close(id, Closing::Reset);
     }
 
+    /// The container has reset a flow. What it said before is the host's (a server that refuses a request without reading all
+    /// of it says so, and resets): the flow ends when the shell takes the `Close`.
+    pub(super) fn end_by_container(&mut self, id: FlowId) {
+        match self.connection(id) {
+            Some(connection) if connection.readable() > 0 => {
+                connection.told.reset = true;
+                self.actions.push_back(Action::Drain { flow: id });
+                self.actions.push_back(Action::Close {
+                    flow: id,
+                    how: Closing::Reset,
+                });
+            }
+            Some(_) | None => self.close(id, Closing::Reset),
+        }
+    }
+
     /// Ends a flow.
     pub(super) fn close(&mut self, flow: FlowId, how: Closing) {
         let Some(phase) = self.flows.end(flow) else {
             return;
         };
+        let mut told = false;
         if let Phase::Open(connection) = phase {
+            told = connection.told.reset;
             self.sockets.put_back(connection.into_socket());
         }
         if let Some(Flow { armed, look, .. }) = self.flows.get_mut(flow) {
             self.timers.disarm(armed, Deadline::Flow(flow));
             self.timers.disarm(look, Deadline::Look(flow));
         }
-        self.actions.push_back(Action::Close { flow, how });
+        if !told {
+            self.actions.push_back(Action::Close { flow, how });
+        }
     }
 
     pub(super) fn connection(&mut self, flow: FlowId) -> Option<&mut Connection> {
