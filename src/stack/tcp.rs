@@ -57,6 +57,8 @@ pub(super) struct Told {
     pub(super) fill_wanted: bool,
     /// The shell knows that the container has finished.
     pub(super) finish: bool,
+    /// Bytes that wait for the host and came before the shell is told of another handling; no more are lent until then.
+    pub(super) former: Option<usize>,
     /// The host has finished.
     pub(super) host_finished: bool,
     /// The host's socket has failed: a reset follows what there is to send.
@@ -304,19 +306,27 @@ impl Connection {
         self.socket_ref().send_queue() > 0
     }
 
+    /// What comes from now on is to be treated in another manner than what waits for the host.
+    pub(super) fn note_other_handling(&mut self) {
+        self.told.former.get_or_insert(self.socket.get().recv_queue());
+    }
+
     /// Lends the bytes that wait for the host.
     pub(super) fn drain(&mut self, now: Instant, take: impl FnOnce(&[u8]) -> usize) -> Taken {
         let mut taken = Taken::default();
+        let former = self.told.former;
         // An error means that nothing can be received, and so nothing waits.
         let _ = self.socket().recv(|bytes| {
+            let bytes = &bytes[..former.map_or(bytes.len(), |former| former.min(bytes.len()))];
             taken.taken = if bytes.is_empty() {
                 0
             } else {
                 take(bytes).min(bytes.len())
             };
-            taken.whole = taken.taken == bytes.len();
+            taken.whole = taken.taken == bytes.len() && former != Some(0);
             (taken.taken, ())
         });
+        self.told.former = former.map(|former| former - taken.taken);
         let drained = u32::try_from(taken.taken).unwrap_or(u32::MAX);
         self.space.drained = self.space.drained.wrapping_add(drained);
         if drained > 0 && matches!(self.state(), State::TimeWait | State::Closed) {

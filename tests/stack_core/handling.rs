@@ -211,3 +211,24 @@ fn what_is_too_long_for_the_hosts_way_is_told_how_long_it_may_be() {
     assert_eq!(error[54..56], [2, 0]);
     assert_eq!(error[58..62], [0, 0, 0x05, 0x14]);
 }
+
+/// Both come in one batch of frames, so that the first waits for the shell when the second arrives.
+#[test]
+fn what_came_before_a_change_leaves_before_it() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let flow = peer.flow;
+    let (one, two) = (peer.data(b"one"), marked(peer.data(b"two"), 64, 0x48, true));
+    net.send(&one);
+    net.send(&two);
+    let mut left: Vec<(Vec<u8>, u8)> = Vec::new();
+    let mut class = 0;
+    while let Some(action) = net.engine.poll_action() {
+        match action {
+            Action::Drain { .. } => left.push((net.drain(flow), class)),
+            Action::Handle { handling, .. } => class = handling.class,
+            _ => panic!("{action:?}"),
+        }
+    }
+    assert_eq!(left, [(b"one".to_vec(), 0), (b"two".to_vec(), 0x48)]);
+}

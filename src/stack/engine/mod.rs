@@ -266,7 +266,12 @@ impl Engine {
             }
             Action::CloseMapping { mapping: MappingId(id) } => self.mappings.release(id),
             Action::CloseEcho { echo: EchoId(id) } => self.echoes.release(id),
-            Action::Connect { .. } | Action::Handle { .. } | Action::Established { .. } => {}
+            Action::Handle { flow, .. } => {
+                if let Some(connection) = self.connection(flow) {
+                    connection.told.former = None;
+                }
+            }
+            Action::Connect { .. } | Action::Established { .. } => {}
             Action::Drain { .. } | Action::Fill { .. } | Action::Finish { .. } => {}
         }
         Some(action)

@@ -23,7 +23,7 @@ use crate::stack::ipv6::{IPV6_HEADER, fix_length};
 use crate::stack::segment::{Reply, Segment};
 use crate::stack::tcp::REPLY_ROOM;
 use crate::stack::timer::Deadline;
-use crate::stack::types::{Action, Closing, FlowId, Handling, Passage, Target};
+use crate::stack::types::{Action, Closing, FlowId, Passage, Target};
 
 impl Engine {
     pub(super) fn receive_tcp(
@@ -189,6 +189,7 @@ impl Engine {
     fn run_flow(&mut self, now: Instant, id: FlowId, segment: &Segment, packet: &Packet<'_>) -> Result<(), Discard> {
         let Some(Flow {
             phase: Phase::Open(connection),
+            handling: told,
             ..
         }) = self.flows.get_mut(id)
         else {
@@ -198,8 +199,17 @@ impl Engine {
             return Err(Discard::Segment);
         }
         let mut reply = [0; REPLY_ROOM];
-        let overtaken = connection.has_passed(segment);
-        let emitted = match connection.judge(segment) {
+        let verdict = connection.judge(segment);
+        let handling = packet.handling(Offload::default()).of_connection();
+        // A program may change its connection's class at any time (ssh does when it knows what it carries). An
+        // acknowledgement that another processor of the container's kernel sent before may come after it.
+        let heard = matches!(verdict, Verdict::Pass | Verdict::Amend(_)) && !connection.has_passed(segment);
+        if heard && *told != handling {
+            *told = handling;
+            connection.note_other_handling();
+            self.actions.push_back(Action::Handle { flow: id, handling });
+        }
+        let emitted = match verdict {
             Verdict::Pass => connection.receive(now, segment, packet.bytes, &mut reply),
             Verdict::Amend(amendment) => {
                 amendment.apply(packet, &mut self.scratch);
@@ -216,25 +226,11 @@ impl Engine {
             Verdict::Ignore => return Err(Discard::Segment),
         };
         self.counters.turns += 1;
-        if !overtaken {
-            self.note_handling(id, packet.handling(Offload::default()).of_connection());
-        }
         if let Some(emitted) = emitted {
             self.queue_reply(id, &reply[..emitted.len]);
         }
         self.settle(now, id);
         Ok(())
-    }
-
-    /// A program may change its connection's class at any time (ssh does when it knows what it carries). An acknowledgement
-    /// that another processor of the container's kernel sent before may come after it.
-    fn note_handling(&mut self, id: FlowId, handling: Handling) {
-        if let Some(Flow { handling: told, .. }) = self.flows.get_mut(id)
-            && *told != handling
-        {
-            *told = handling;
-            self.actions.push_back(Action::Handle { flow: id, handling });
-        }
     }
 
     /// smoltcp answers some segments at once, always without payload.
