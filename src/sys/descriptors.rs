@@ -23,8 +23,8 @@ pub fn receive(stream: &UnixStream) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Closes every descriptor above stderr but `keep`, whoever left it open; for the first lines of `main`, before
-/// anything owns a descriptor.
+/// Closes every descriptor above stderr but `keep`, whoever left it open; for the first lines of `main`, when nothing but
+/// `keep` is owned by anybody.
 pub fn close_inherited(keep: &[RawFd]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
     keep.sort_unstable();
@@ -36,6 +36,18 @@ pub fn close_inherited(keep: &[RawFd]) -> io::Result<()> {
         first = kept + 1;
     }
     close_range(first, u32::MAX)
+}
+
+/// Another descriptor, close-on-exec and numbered above `above`, for what we were born with by this number; that one stays
+/// as it is.
+pub fn copy(number: RawFd, above: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is involved; a number that is not open is an error.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, above.saturating_add(1)) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Points standard input and output at nothing, so that whoever waits for their end is not kept.
@@ -80,7 +92,7 @@ impl HangUp {
 }
 
 fn close_range(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: closes descriptors by number; the caller's contract is that nothing owns them yet.
+    // SAFETY: closes descriptors by number; the caller's contract is that nothing owns them.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if result == 0 {
         Ok(())
@@ -91,3 +103,18 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
 
 /// The first descriptor that is not standard input, output or error.
 const FIRST: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_a_number_of_its_own() {
+        let file = File::open("/dev/null").unwrap();
+        let copied = copy(file.as_raw_fd(), 200).unwrap();
+        assert!(copied.as_raw_fd() > 200);
+        drop(copied);
+        assert!(file.metadata().is_ok());
+        assert_eq!(copy(-1, 2).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    }
+}

@@ -20,6 +20,7 @@ cases![
     a_tap_that_was_made_before_is_used,
     a_namespace_by_path,
     a_tap_by_descriptor,
+    paths_through_descriptors,
     an_address_can_be_asked_for,
     host_loopback_can_be_closed,
     names_can_be_left_to_others,
@@ -231,6 +232,31 @@ fn a_tap_by_descriptor(host: &Host) -> Outcome {
     ask_outside(host, &ship)?;
     let ran = run(host, "--netns-type=tapfd 77")?.code(1)?;
     contains("a descriptor that is not open", &ran.stderr, "tapfd 77: ")
+}
+
+/// Paths lead through what a caller leaves open, the API's socket among them.
+fn paths_through_descriptors(host: &Host) -> Outcome {
+    let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let ship = Ship::sail(host)?;
+    let folder = host.home().join("slirp");
+    let line = format!(
+        "sh -c 'exec \"$@\" 5</proc/{pid}/ns/net 6</proc/{pid}/ns/user 7<{folder}' sh {link} -c --netns-type=path \
+         --userns-path=/dev/fd/6 -a /proc/self/fd/7/api.sock /proc/self/fd/5 tap0",
+        pid = ship.pid(),
+        folder = folder.display(),
+        link = link(host)?,
+    );
+    let slirp = Slirp::begin(host, "slirp", &line)?;
+    slirp.is_ready()?;
+    ask_outside(host, &ship)?;
+    contains(
+        "answered",
+        &slirp.ask(host, r#"{"execute":"list_hostfwd"}"#)?,
+        "entries",
+    )?;
+    let socket = slirp.socket();
+    same("ended", slirp.ends(Signal::SIGTERM)?, 143)?;
+    holds("its socket is gone", !socket.exists())
 }
 
 /// Without -c the namespace configures itself: from +15 on.

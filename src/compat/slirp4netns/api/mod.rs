@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,11 @@ impl Server {
                 Err(bind_error(error))
             }
         }
+    }
+
+    /// What it holds open.
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.listener.as_fd(), self.directory.as_fd()]
     }
 
     /// Serves on the current runtime. `guest` is whom ports lead to where nobody is named.
