@@ -199,6 +199,47 @@ def exit_descriptor_written(stage):
 
 
 @scenario("slirp4netns")
+def exit_descriptor_nobody_reads(stage):
+    """the end of a pipe that is written to ends it when its reader goes; it may be the ready descriptor as well"""
+    box = stage.box()
+    reader, writer = os.pipe()
+    words = ["-c", f"--exit-fd={writer}", f"--ready-fd={writer}", box.pid, "tap0"]
+    run = stage.started([stage.program("slirp4netns"), *words], pass_fds=[writer])
+    os.close(writer)
+    said = os.read(reader, 16).decode()
+    os.close(reader)
+    return {"ready": said, "exit": run.wait()}
+
+
+@scenario("slirp4netns")
+def exit_descriptor_of_a_file(stage):
+    """a file, and /dev/null, are never hung up"""
+    seen = {}
+    for path in ("/dev/null", stage.path("file")):
+        box = stage.box()
+        with open(path, "w") as file:
+            words = ["-c", f"--exit-fd={file.fileno()}", box.pid, "tap0"]
+            run = stage.started([stage.program("slirp4netns"), *words], pass_fds=[file.fileno()])
+        box.ask("wait_for_address", prefix="10.0.2.100")
+        seen[os.path.basename(path)] = run.wait(1)
+    return seen
+
+
+@scenario("slirp4netns")
+def exit_descriptor_half_closed(stage):
+    """a socket of which one direction has ended is not hung up"""
+    box = stage.box()
+    ours, theirs = socket.socketpair()
+    ours.shutdown(socket.SHUT_WR)
+    run = stage.started([stage.program("slirp4netns"), "-c", f"--exit-fd={theirs.fileno()}", box.pid, "tap0"], pass_fds=[theirs.fileno()])
+    theirs.close()
+    box.ask("wait_for_address", prefix="10.0.2.100")
+    before = run.wait(1)
+    ours.close()
+    return {"before": before, "exit": run.wait()}
+
+
+@scenario("slirp4netns")
 def exit_descriptor_of_api(stage):
     """the socket file after an end by the exit descriptor"""
     slirp = stage.slirp(stage.box(), "-c", exit=True, api=True)

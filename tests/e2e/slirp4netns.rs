@@ -30,6 +30,7 @@ cases![
     requests_are_checked_and_may_come_in_pieces,
     silent_clients_hold_nobody_up,
     it_ends_when_its_descriptor_is_hung_up,
+    it_ends_when_nobody_reads_its_descriptor,
     it_ends_by_the_signal_and_takes_its_socket_along,
     nothing_but_a_socket_is_removed_for_the_socket,
     a_sandbox_keeps_the_network,
@@ -467,6 +468,14 @@ fn it_ends_when_its_descriptor_is_hung_up(host: &Host) -> Outcome {
     until(PATIENCE, "the TAP is gone", || {
         Ok(!ship.run(host, "ip link")?.contains("tap0"))
     })
+}
+
+/// The end that is written to hears of it otherwise; it may be the ready descriptor.
+fn it_ends_when_nobody_reads_its_descriptor(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let line = format!("reader-gone 4 {} -c -r 4 -e 4 {} tap0", link(host)?, ship.pid());
+    let said = host.user(&host.peer(&line))?.ok()?;
+    same("its last words", said.lines().last(), Some("'1', then 0"))
 }
 
 fn it_ends_by_the_signal_and_takes_its_socket_along(host: &Host) -> Outcome {
