@@ -4,6 +4,7 @@ What is compared of outputs is what feature probes, callers and people look for,
 """
 import os
 import re
+import select
 import signal
 import socket
 
@@ -237,6 +238,21 @@ def exit_descriptor_half_closed(stage):
     before = run.wait(1)
     ours.close()
     return {"before": before, "exit": run.wait()}
+
+
+@scenario("slirp4netns")
+def ready_on_stdout(stage):
+    """the ready byte on standard output, and what else its reader gets"""
+    box = stage.box()
+    reader, writer = os.pipe()
+    words = ["-c", "--ready-fd=1", box.pid, "tap0"]
+    run = stage.started([stage.program("slirp4netns"), *words], stdout=writer)
+    os.close(writer)
+    said = b""
+    while select.select([reader], [], [], 2)[0] and (data := os.read(reader, 64)):
+        said += data
+    os.close(reader)
+    return {"said": said.decode(), "runs": run.runs()}
 
 
 @scenario("slirp4netns")

@@ -470,12 +470,20 @@ fn it_ends_when_its_descriptor_is_hung_up(host: &Host) -> Outcome {
     })
 }
 
-/// The end that is written to hears of it otherwise; it may be the ready descriptor.
+/// The end that is written to hears of it otherwise; it may be the ready descriptor, and standard output, where the byte is
+/// to come before anything else.
 fn it_ends_when_nobody_reads_its_descriptor(host: &Host) -> Outcome {
     let ship = Ship::sail(host)?;
-    let line = format!("reader-gone 4 {} -c -r 4 -e 4 {} tap0", link(host)?, ship.pid());
-    let said = host.user(&host.peer(&line))?.ok()?;
-    same("its last words", said.lines().last(), Some("'1', then 0"))
+    for number in [4, 1] {
+        let line = format!(
+            "reader-gone {number} {} -c -r {number} -e {number} {} tap0",
+            link(host)?,
+            ship.pid()
+        );
+        let said = host.user(&host.peer(&line))?.ok()?;
+        same(format!("descriptor {number}"), said.lines().last(), Some("'1', then 0"))?;
+    }
+    Ok(())
 }
 
 fn it_ends_by_the_signal_and_takes_its_socket_along(host: &Host) -> Outcome {

@@ -65,6 +65,10 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, RunError> {
     mooring::raise_descriptor_limit();
     let exit = inherit("exit-fd", options.exit_fd, options)?;
     let ready = inherit("ready-fd", options.ready_fd, options)?;
+    if options.ready_fd == Some(libc::STDOUT_FILENO) {
+        // Whoever reads it there is to have the byte and the end, as on any other descriptor.
+        descriptors::silence_standard_streams();
+    }
     let Served { line, userns } = serve(options)?;
     say(&banner(options));
     let server = options.api_socket.as_deref().map(Server::bind).transpose()?;
