@@ -37,6 +37,8 @@ REFUSED = [
     ("cidr_narrow", ["--cidr=10.0.2.0/26", "{pid}", "tap0"], [r"prefix length needs to be 1-25"]),
     ("cidr_all", ["--cidr=0.0.0.0/0", "{pid}", "tap0"], [r"prefix length needs to be 1-25"]),
     ("cidr_beyond", ["--cidr=10.0.2.0/33", "{pid}", "tap0"], [r"prefix length needs to be 1-25"]),
+    ("pid_blank_behind", ["{pid} ", "tap0"], [r"PID must be a positive integer"]),
+    ("mtu_blank_behind", ["-m", "1500 ", "{pid}", "tap0"], [r"MTU must be a positive integer \(< 65522\)"]),
     ("pid_word", ["one", "tap0"], [r"PID must be a positive integer"]),
     ("pid_zero", ["0", "tap0"], [r"PID must be a positive integer"]),
     ("pid_gone", ["{gone}", "tap0"], [r"/proc/4194303/ns/\w+"]),
@@ -253,6 +255,14 @@ def ready_on_stdout(stage):
         said += data
     os.close(reader)
     return {"said": said.decode(), "runs": run.runs()}
+
+
+@scenario("slirp4netns")
+def blanks_before_numbers(stage):
+    """numbers with blanks before them, as ps writes them"""
+    box = stage.box()
+    run = stage.started([stage.program("slirp4netns"), "-c", "-m", " 1400", f"  {box.pid}", "tap0"])
+    return {"address": box.ask("wait_for_address", prefix="10.0.2.100")["address"], "mtu": box.ask("links")["tap0"]["mtu"], "runs": run.runs()}
 
 
 @scenario("slirp4netns")

@@ -342,8 +342,9 @@ fn deprecated(old: &str, new: &str) -> String {
     format!("WARNING: {old} is deprecated and will be removed in future releases, please use {new} instead.")
 }
 
+/// As strtol(3) reads it: blanks may stand before it, and nothing behind.
 fn number(text: &OsString) -> Option<i32> {
-    text.to_str()?.parse().ok()
+    text.to_str()?.trim_start_matches(BLANKS).parse().ok()
 }
 
 fn descriptor(option: &str, text: &OsString) -> Result<RawFd, Stop> {
@@ -434,6 +435,9 @@ fn default_cidr() -> Ipv4Network {
     Ipv4Network::new_checked(Ipv4Addr::new(10, 0, 2, 0), 24).unwrap_or(Ipv4Network::from(Ipv4Addr::UNSPECIFIED))
 }
 
+/// isspace(3) of the C locale.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+
 const DEFAULT_MTU: u16 = 1500;
 
 /// With the Ethernet header a frame of it has 65535 bytes.
@@ -508,6 +512,31 @@ mod tests {
             Some("2001:db8::1".parse().unwrap())
         );
         assert_eq!(good("--outbound-addr=lo 1 t").outbound, Some(Ipv4Addr::LOCALHOST));
+    }
+
+    /// As `ps -o pid=` writes them.
+    #[test]
+    fn numbers_with_blanks_before_them() {
+        let words = |words: &[&str]| parse(words.iter().map(OsString::from), |_| {});
+        let options = words(&["-m", " 1400", "-r", "\t+3", "-e", "\n\u{b}\u{c}\r4", "  123", "tap0"]).unwrap();
+        assert_eq!(
+            (options.mtu, options.ready_fd, options.exit_fd),
+            (1400, Some(3), Some(4))
+        );
+        assert!(matches!(options.target, Target::Process { pid: 123, .. }));
+        assert_eq!(
+            words(&["--netns-type=tapfd", " 7"]).unwrap().target,
+            Target::Descriptor(7)
+        );
+        for (behind, why) in [
+            (["-m9", "1 ", "tap0"], "PID must be a positive integer"),
+            (["-m9 ", "1", "tap0"], "MTU must be a positive integer (< 65522)"),
+            (["-m9", "\u{a0}1", "tap0"], "PID must be a positive integer"),
+            (["-m9", "+ 1", "tap0"], "PID must be a positive integer"),
+            (["-m9", " ", "tap0"], "PID must be a positive integer"),
+        ] {
+            assert_eq!(words(&behind), Err(usage(why)), "{behind:?}");
+        }
     }
 
     #[test]
