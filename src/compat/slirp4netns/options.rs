@@ -380,6 +380,10 @@ fn network(text: &OsString) -> Result<Ipv4Network, Stop> {
     let invalid = || Stop::Refused(format!("invalid CIDR: {text}"));
     let (address, prefix) = text.split_once('/').ok_or_else(invalid)?;
     let address: Ipv4Addr = address.parse().map_err(|_| invalid())?;
+    // One digit or two, as the original's pattern has it: no sign, nor zeros that would make it longer.
+    if prefix.len() > 2 || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(invalid());
+    }
     let prefix: u8 = prefix.parse().map_err(|_| invalid())?;
     if !(1..=25).contains(&prefix) {
         return Err(Stop::Refused("prefix length needs to be 1-25".to_owned()));
@@ -582,6 +586,12 @@ mod tests {
             ),
             ("--cidr=foo 1 tap0", "invalid CIDR: foo", false),
             ("--cidr=10.0.2.0/x 1 tap0", "invalid CIDR: 10.0.2.0/x", false),
+            ("--cidr=10.0.2.0/ 1 tap0", "invalid CIDR: 10.0.2.0/", false),
+            ("--cidr=10.0.2.0/+24 1 tap0", "invalid CIDR: 10.0.2.0/+24", false),
+            ("--cidr=10.0.2.0/+9 1 tap0", "invalid CIDR: 10.0.2.0/+9", false),
+            ("--cidr=10.0.2.0/024 1 tap0", "invalid CIDR: 10.0.2.0/024", false),
+            ("--cidr=10.0.2.0/100 1 tap0", "invalid CIDR: 10.0.2.0/100", false),
+            ("--cidr=10.0.2.0/99 1 tap0", "prefix length needs to be 1-25", false),
             (
                 "--cidr=10.0.2.100/24 1 tap0",
                 "CIDR needs to be a network address like 10.0.2.0/24, not like 10.0.2.100/24",
