@@ -291,6 +291,13 @@ def api_in_parts(stage):
 
 
 @scenario("slirp4netns")
+def api_without_an_end(stage):
+    """API: the beginning of an order, and no more"""
+    _, slirp = container(stage)
+    return {"reply": kind(slirp.ask('{"execute": "list_', half_close=False, limit=20))}
+
+
+@scenario("slirp4netns")
 def api_without_half_close(stage):
     """API: a client that only writes and reads"""
     _, slirp = container(stage)
