@@ -189,6 +189,15 @@ def by_path_of_descriptors(stage):
 
 
 @scenario("slirp4netns")
+def tap_of_a_tun(stage):
+    """an interface of another kind has the TAP's name"""
+    box = stage.box()
+    box.ask("run", words=["ip", "tuntap", "add", "name", "tap0", "mode", "tun"])
+    run = stage.started([stage.program("slirp4netns"), "-c", box.pid, "tap0"])
+    return {"exit": run.wait(), "says": run.where("child failed")}
+
+
+@scenario("slirp4netns")
 def by_path_from_inside(stage):
     """--netns-type=path by somebody who is in the user namespace already, as podman is"""
     outer = stage.box(words=("unshare", "--user", "--map-root-user"))

@@ -42,6 +42,8 @@ REFUSED = [
     ("cidr_prefix_of_three", ["--cidr=10.0.2.0/100", "{pid}", "tap0"], [r"invalid CIDR: 10\.0\.2\.0/100"]),
     ("pid_blank_behind", ["{pid} ", "tap0"], [r"PID must be a positive integer"]),
     ("mtu_blank_behind", ["-m", "1500 ", "{pid}", "tap0"], [r"MTU must be a positive integer \(< 65522\)"]),
+    ("tap_name_of_lo", ["-c", "{pid}", "lo"], [r"child failed\(1\)"]),
+    ("tap_name_with_colon", ["-c", "{pid}", "a:b"], [r"child failed\(1\)"]),
     ("pid_word", ["one", "tap0"], [r"PID must be a positive integer"]),
     ("pid_zero", ["0", "tap0"], [r"PID must be a positive integer"]),
     ("pid_gone", ["{gone}", "tap0"], [r"/proc/4194303/ns/\w+"]),

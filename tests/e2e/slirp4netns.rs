@@ -582,6 +582,7 @@ fn is_resolvers(name: &str) -> bool {
 fn refusals_in_the_originals_words(host: &Host) -> Outcome {
     let ship = Ship::sail(host)?;
     let pid = ship.pid();
+    ship.run(host, "ip tuntap add name tun0 mode tun")?;
     let table = [
         ("".to_owned(), true, "".to_owned()),
         (format!("{pid}"), true, "".to_owned()),
@@ -613,6 +614,21 @@ fn refusals_in_the_originals_words(host: &Host) -> Outcome {
             format!("{pid} a-name-that-is-too-long"),
             false,
             "can't be the name of an interface".to_owned(),
+        ),
+        (
+            format!("{pid} a:b"),
+            false,
+            "1 to 15 bytes without '/', ':', '%' or space".to_owned(),
+        ),
+        (
+            format!("{pid} lo"),
+            false,
+            "an interface named lo exists there already, and is not a TAP\nchild failed(1)\n".to_owned(),
+        ),
+        (
+            format!("-c {pid} tun0"),
+            false,
+            "an interface named tun0 exists there already, and is not a TAP\nchild failed(1)\n".to_owned(),
         ),
         (format!("-e 77 {pid} tap0"), false, "exit-fd 77: ".to_owned()),
         (
