@@ -40,6 +40,11 @@ def kind(reply):
     return reply
 
 
+def padded(length):
+    """An order of so many bytes."""
+    return '{"execute": "list_hostfwd", "x": ""}'.replace('""', f'"{"x" * (length - 36)}"')
+
+
 REQUESTS = [
     ("malformed", "{", "a text that is not JSON"),
     ("empty", "", "nothing at all"),
@@ -53,6 +58,8 @@ REQUESTS = [
     ("no_arguments", '{"execute": "add_hostfwd"}', "an order without its arguments"),
     ("arguments_text", '{"execute": "add_hostfwd", "arguments": "x"}', "arguments that are a text"),
     ("too_large", '{"execute": "list_hostfwd", "x": "' + "x" * 5000 + '"}', "a text of more than 4095 bytes"),
+    ("longest", padded(4095), "a text of 4095 bytes"),
+    ("too_large_by_one", padded(4096), "a text of 4096 bytes"),
     ("remove_no_id", '{"execute": "remove_hostfwd", "arguments": {}}', "a removal of nothing"),
     ("remove_unknown", '{"execute": "remove_hostfwd", "arguments": {"id": 77}}', "a removal of what is not there"),
     ("remove_text", '{"execute": "remove_hostfwd", "arguments": {"id": "one"}}', "a removal by a text"),
@@ -288,6 +295,13 @@ def api_in_parts(stage):
     """API: an order that comes in two parts"""
     _, slirp = container(stage)
     return {"reply": kind(slirp.ask('{"execute": "list_', 'hostfwd"}'))}
+
+
+@scenario("slirp4netns")
+def api_without_an_end(stage):
+    """API: the beginning of an order, and no more"""
+    _, slirp = container(stage)
+    return {"reply": kind(slirp.ask('{"execute": "list_', half_close=False, limit=20))}
 
 
 @scenario("slirp4netns")

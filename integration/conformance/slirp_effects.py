@@ -170,6 +170,34 @@ def by_path(stage):
 
 
 @scenario("slirp4netns")
+def by_path_of_descriptors(stage):
+    """the paths lead through descriptors that the caller left open, the API's as well"""
+    box = stage.box()
+    with contextlib.ExitStack() as stack:
+        kinds = (f"/proc/{box.pid}/ns/net", f"/proc/{box.pid}/ns/user", stage.home)
+        fds = [os.open(path, os.O_RDONLY) for path in kinds]
+        for fd in fds:
+            stack.callback(os.close, fd)
+        net, user, home = fds
+        words = ["-c", "--netns-type=path", f"--userns-path=/dev/fd/{user}", f"--api-socket=/proc/self/fd/{home}/api.sock",
+                 f"/proc/self/fd/{net}", "tap0"]
+        run = stage.started([stage.program("slirp4netns"), *words], pass_fds=fds)
+    address = box.ask("wait_for_address", prefix=GUEST)["address"]
+    with contextlib.suppress(Failure):
+        wait_until("the API is there", lambda: os.path.exists(stage.path("api.sock")))
+    return {"address": address, "api": os.path.exists(stage.path("api.sock")), "runs": run.runs()}
+
+
+@scenario("slirp4netns")
+def tap_of_a_tun(stage):
+    """an interface of another kind has the TAP's name"""
+    box = stage.box()
+    box.ask("run", words=["ip", "tuntap", "add", "name", "tap0", "mode", "tun"])
+    run = stage.started([stage.program("slirp4netns"), "-c", box.pid, "tap0"])
+    return {"exit": run.wait(), "says": run.where("child failed")}
+
+
+@scenario("slirp4netns")
 def by_path_from_inside(stage):
     """--netns-type=path by somebody who is in the user namespace already, as podman is"""
     outer = stage.box(words=("unshare", "--user", "--map-root-user"))
@@ -565,10 +593,13 @@ def sandbox_joined_by_path(stage):
 def descriptors_inherited(stage):
     """descriptors of the caller's that it holds on to"""
     read, write = os.pipe()
-    box = stage.box()
-    run = stage.started([stage.program("slirp4netns"), "-c", box.pid, "tap0"], pass_fds=[write])
+    ready, theirs = os.pipe()
+    words = ["-c", f"--ready-fd={theirs}", stage.box().pid, "tap0"]
+    run = stage.started([stage.program("slirp4netns"), *words], pass_fds=[write, theirs])
     os.close(write)
-    box.ask("wait_for_address", prefix=GUEST)
+    os.close(theirs)
+    os.read(ready, 1)
+    os.close(ready)
     held = os.path.exists(f"/proc/{run.pid}/fd/{write}") and os.readlink(f"/proc/{run.pid}/fd/{write}").startswith("pipe")
     os.close(read)
     return {"held": held}

@@ -4,6 +4,7 @@ What is compared of outputs is what feature probes, callers and people look for,
 """
 import os
 import re
+import select
 import signal
 import socket
 
@@ -36,6 +37,13 @@ REFUSED = [
     ("cidr_narrow", ["--cidr=10.0.2.0/26", "{pid}", "tap0"], [r"prefix length needs to be 1-25"]),
     ("cidr_all", ["--cidr=0.0.0.0/0", "{pid}", "tap0"], [r"prefix length needs to be 1-25"]),
     ("cidr_beyond", ["--cidr=10.0.2.0/33", "{pid}", "tap0"], [r"prefix length needs to be 1-25"]),
+    ("cidr_prefix_signed", ["--cidr=10.0.2.0/+24", "{pid}", "tap0"], [r"invalid CIDR: 10\.0\.2\.0/\+24"]),
+    ("cidr_prefix_long", ["--cidr=10.0.2.0/024", "{pid}", "tap0"], [r"invalid CIDR: 10\.0\.2\.0/024"]),
+    ("cidr_prefix_of_three", ["--cidr=10.0.2.0/100", "{pid}", "tap0"], [r"invalid CIDR: 10\.0\.2\.0/100"]),
+    ("pid_blank_behind", ["{pid} ", "tap0"], [r"PID must be a positive integer"]),
+    ("mtu_blank_behind", ["-m", "1500 ", "{pid}", "tap0"], [r"MTU must be a positive integer \(< 65522\)"]),
+    ("tap_name_of_lo", ["-c", "{pid}", "lo"], [r"child failed\(1\)"]),
+    ("tap_name_with_colon", ["-c", "{pid}", "a:b"], [r"child failed\(1\)"]),
     ("pid_word", ["one", "tap0"], [r"PID must be a positive integer"]),
     ("pid_zero", ["0", "tap0"], [r"PID must be a positive integer"]),
     ("pid_gone", ["{gone}", "tap0"], [r"/proc/4194303/ns/\w+"]),
@@ -196,6 +204,70 @@ def exit_descriptor_written(stage):
     status = run.wait(2)
     ours.close()
     return {"before": before, "exit": status}
+
+
+@scenario("slirp4netns")
+def exit_descriptor_nobody_reads(stage):
+    """the end of a pipe that is written to ends it when its reader goes; it may be the ready descriptor as well"""
+    box = stage.box()
+    reader, writer = os.pipe()
+    words = ["-c", f"--exit-fd={writer}", f"--ready-fd={writer}", box.pid, "tap0"]
+    run = stage.started([stage.program("slirp4netns"), *words], pass_fds=[writer])
+    os.close(writer)
+    said = os.read(reader, 16).decode()
+    os.close(reader)
+    return {"ready": said, "exit": run.wait()}
+
+
+@scenario("slirp4netns")
+def exit_descriptor_of_a_file(stage):
+    """a file, and /dev/null, are never hung up"""
+    seen = {}
+    for path in ("/dev/null", stage.path("file")):
+        box = stage.box()
+        with open(path, "w") as file:
+            words = ["-c", f"--exit-fd={file.fileno()}", box.pid, "tap0"]
+            run = stage.started([stage.program("slirp4netns"), *words], pass_fds=[file.fileno()])
+        box.ask("wait_for_address", prefix="10.0.2.100")
+        seen[os.path.basename(path)] = run.wait(1)
+    return seen
+
+
+@scenario("slirp4netns")
+def exit_descriptor_half_closed(stage):
+    """a socket of which one direction has ended is not hung up"""
+    box = stage.box()
+    ours, theirs = socket.socketpair()
+    ours.shutdown(socket.SHUT_WR)
+    run = stage.started([stage.program("slirp4netns"), "-c", f"--exit-fd={theirs.fileno()}", box.pid, "tap0"], pass_fds=[theirs.fileno()])
+    theirs.close()
+    box.ask("wait_for_address", prefix="10.0.2.100")
+    before = run.wait(1)
+    ours.close()
+    return {"before": before, "exit": run.wait()}
+
+
+@scenario("slirp4netns")
+def ready_on_stdout(stage):
+    """the ready byte on standard output, and what else its reader gets"""
+    box = stage.box()
+    reader, writer = os.pipe()
+    words = ["-c", "--ready-fd=1", box.pid, "tap0"]
+    run = stage.started([stage.program("slirp4netns"), *words], stdout=writer)
+    os.close(writer)
+    said = b""
+    while select.select([reader], [], [], 2)[0] and (data := os.read(reader, 64)):
+        said += data
+    os.close(reader)
+    return {"said": said.decode(), "runs": run.runs()}
+
+
+@scenario("slirp4netns")
+def blanks_before_numbers(stage):
+    """numbers with blanks before them, as ps writes them"""
+    box = stage.box()
+    run = stage.started([stage.program("slirp4netns"), "-c", "-m", " 1400", f"  {box.pid}", "tap0"])
+    return {"address": box.ask("wait_for_address", prefix="10.0.2.100")["address"], "mtu": box.ask("links")["tap0"]["mtu"], "runs": run.runs()}
 
 
 @scenario("slirp4netns")

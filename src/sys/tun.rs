@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use nix::net::if_::if_nametoindex;
 use serde::{Deserialize, Serialize};
 
 /// What the kernel may leave to the reader of a TAP (TUNSETOFFLOAD); whatever is written, it takes.
@@ -65,8 +66,16 @@ pub enum TapError {
         /// The name asked for.
         name: String,
     },
+    /// An interface that is no TAP has this name.
+    #[error("an interface named {name} exists there already, and is not a TAP")]
+    OtherKind {
+        /// The name asked for.
+        name: String,
+    },
     /// No interface can have this name.
-    #[error("'{name}' can't be the name of an interface: 1 to 15 bytes without '/', space or '%'")]
+    #[error(
+        "'{name}' can't be the name of an interface: 1 to 15 bytes without '/', ':', '%' or space, and not '.' or '..'"
+    )]
     BadName {
         /// The name asked for.
         name: String,
@@ -242,12 +251,21 @@ fn open_error(error: io::Error) -> TapError {
 
 /// Attaches to the interface of that name, or makes it; one with several queues takes nothing but another queue.
 fn join_interface(device: &File, name: &str, flags: u16) -> Result<(), TapError> {
-    match make_interface(device, name, flags) {
-        Err(TapError::Driver { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
-            make_interface(device, name, flags | MULTI_QUEUE)
+    let joined = match make_interface(device, name, flags) {
+        Err(error) if is_invalid(&error) => make_interface(device, name, flags | MULTI_QUEUE),
+        joined => joined,
+    };
+    match joined {
+        // Of a TUN's name, or that of any other interface (drivers/net/tun.c, tun_set_iff).
+        Err(error) if is_invalid(&error) && if_nametoindex(name).is_ok() => {
+            Err(TapError::OtherKind { name: name.to_owned() })
         }
         joined => joined,
     }
+}
+
+fn is_invalid(error: &TapError) -> bool {
+    matches!(error, TapError::Driver { source, .. } if source.raw_os_error() == Some(libc::EINVAL))
 }
 
 fn make_interface(device: &File, name: &str, flags: u16) -> Result<(), TapError> {

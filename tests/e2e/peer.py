@@ -953,6 +953,20 @@ def trap(code):
         signal.pause()
 
 
+def reader_gone(number, *command):
+    """Runs a command that writes to a pipe at this descriptor; leaves when it has written, and says what and how it ended."""
+    inner, outer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(outer, int(number))
+        os.set_inheritable(int(number), True)
+        os.execv(command[0], command)
+    os.close(outer)
+    written = os.read(inner, 64).decode()
+    os.close(inner)
+    say(f"{written!r}, then {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+
+
 def unix_ask(path, *pieces):
     """Says what is answered to the pieces of a message, sent one after the other."""
     with socket.socket(socket.AF_UNIX) as conn:

@@ -20,6 +20,7 @@ cases![
     a_tap_that_was_made_before_is_used,
     a_namespace_by_path,
     a_tap_by_descriptor,
+    paths_through_descriptors,
     an_address_can_be_asked_for,
     host_loopback_can_be_closed,
     names_can_be_left_to_others,
@@ -29,6 +30,7 @@ cases![
     requests_are_checked_and_may_come_in_pieces,
     silent_clients_hold_nobody_up,
     it_ends_when_its_descriptor_is_hung_up,
+    it_ends_when_nobody_reads_its_descriptor,
     it_ends_by_the_signal_and_takes_its_socket_along,
     nothing_but_a_socket_is_removed_for_the_socket,
     a_sandbox_keeps_the_network,
@@ -231,6 +233,31 @@ fn a_tap_by_descriptor(host: &Host) -> Outcome {
     ask_outside(host, &ship)?;
     let ran = run(host, "--netns-type=tapfd 77")?.code(1)?;
     contains("a descriptor that is not open", &ran.stderr, "tapfd 77: ")
+}
+
+/// Paths lead through what a caller leaves open, the API's socket among them.
+fn paths_through_descriptors(host: &Host) -> Outcome {
+    let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let ship = Ship::sail(host)?;
+    let folder = host.home().join("slirp");
+    let line = format!(
+        "sh -c 'exec \"$@\" 5</proc/{pid}/ns/net 6</proc/{pid}/ns/user 7<{folder}' sh {link} -c --netns-type=path \
+         --userns-path=/dev/fd/6 -a /proc/self/fd/7/api.sock /proc/self/fd/5 tap0",
+        pid = ship.pid(),
+        folder = folder.display(),
+        link = link(host)?,
+    );
+    let slirp = Slirp::begin(host, "slirp", &line)?;
+    slirp.is_ready()?;
+    ask_outside(host, &ship)?;
+    contains(
+        "answered",
+        &slirp.ask(host, r#"{"execute":"list_hostfwd"}"#)?,
+        "entries",
+    )?;
+    let socket = slirp.socket();
+    same("ended", slirp.ends(Signal::SIGTERM)?, 143)?;
+    holds("its socket is gone", !socket.exists())
 }
 
 /// Without -c the namespace configures itself: from +15 on.
@@ -443,6 +470,22 @@ fn it_ends_when_its_descriptor_is_hung_up(host: &Host) -> Outcome {
     })
 }
 
+/// The end that is written to hears of it otherwise; it may be the ready descriptor, and standard output, where the byte is
+/// to come before anything else.
+fn it_ends_when_nobody_reads_its_descriptor(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    for number in [4, 1] {
+        let line = format!(
+            "reader-gone {number} {} -c -r {number} -e {number} {} tap0",
+            link(host)?,
+            ship.pid()
+        );
+        let said = host.user(&host.peer(&line))?.ok()?;
+        same(format!("descriptor {number}"), said.lines().last(), Some("'1', then 0"))?;
+    }
+    Ok(())
+}
+
 fn it_ends_by_the_signal_and_takes_its_socket_along(host: &Host) -> Outcome {
     for (options, signal, code) in [
         ("", Signal::SIGTERM, 143),
@@ -539,6 +582,7 @@ fn is_resolvers(name: &str) -> bool {
 fn refusals_in_the_originals_words(host: &Host) -> Outcome {
     let ship = Ship::sail(host)?;
     let pid = ship.pid();
+    ship.run(host, "ip tuntap add name tun0 mode tun")?;
     let table = [
         ("".to_owned(), true, "".to_owned()),
         (format!("{pid}"), true, "".to_owned()),
@@ -570,6 +614,21 @@ fn refusals_in_the_originals_words(host: &Host) -> Outcome {
             format!("{pid} a-name-that-is-too-long"),
             false,
             "can't be the name of an interface".to_owned(),
+        ),
+        (
+            format!("{pid} a:b"),
+            false,
+            "1 to 15 bytes without '/', ':', '%' or space".to_owned(),
+        ),
+        (
+            format!("{pid} lo"),
+            false,
+            "an interface named lo exists there already, and is not a TAP\nchild failed(1)\n".to_owned(),
+        ),
+        (
+            format!("-c {pid} tun0"),
+            false,
+            "an interface named tun0 exists there already, and is not a TAP\nchild failed(1)\n".to_owned(),
         ),
         (format!("-e 77 {pid} tap0"), false, "exit-fd 77: ".to_owned()),
         (

@@ -342,8 +342,9 @@ fn deprecated(old: &str, new: &str) -> String {
     format!("WARNING: {old} is deprecated and will be removed in future releases, please use {new} instead.")
 }
 
+/// As strtol(3) reads it: blanks may stand before it, and nothing behind.
 fn number(text: &OsString) -> Option<i32> {
-    text.to_str()?.parse().ok()
+    text.to_str()?.trim_start_matches(BLANKS).parse().ok()
 }
 
 fn descriptor(option: &str, text: &OsString) -> Result<RawFd, Stop> {
@@ -379,6 +380,10 @@ fn network(text: &OsString) -> Result<Ipv4Network, Stop> {
     let invalid = || Stop::Refused(format!("invalid CIDR: {text}"));
     let (address, prefix) = text.split_once('/').ok_or_else(invalid)?;
     let address: Ipv4Addr = address.parse().map_err(|_| invalid())?;
+    // One digit or two, as the original's pattern has it: no sign, nor zeros that would make it longer.
+    if prefix.len() > 2 || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(invalid());
+    }
     let prefix: u8 = prefix.parse().map_err(|_| invalid())?;
     if !(1..=25).contains(&prefix) {
         return Err(Stop::Refused("prefix length needs to be 1-25".to_owned()));
@@ -433,6 +438,9 @@ fn v6(address: IpAddr) -> Option<Ipv6Addr> {
 fn default_cidr() -> Ipv4Network {
     Ipv4Network::new_checked(Ipv4Addr::new(10, 0, 2, 0), 24).unwrap_or(Ipv4Network::from(Ipv4Addr::UNSPECIFIED))
 }
+
+/// isspace(3) of the C locale.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 
 const DEFAULT_MTU: u16 = 1500;
 
@@ -510,6 +518,31 @@ mod tests {
         assert_eq!(good("--outbound-addr=lo 1 t").outbound, Some(Ipv4Addr::LOCALHOST));
     }
 
+    /// As `ps -o pid=` writes them.
+    #[test]
+    fn numbers_with_blanks_before_them() {
+        let words = |words: &[&str]| parse(words.iter().map(OsString::from), |_| {});
+        let options = words(&["-m", " 1400", "-r", "\t+3", "-e", "\n\u{b}\u{c}\r4", "  123", "tap0"]).unwrap();
+        assert_eq!(
+            (options.mtu, options.ready_fd, options.exit_fd),
+            (1400, Some(3), Some(4))
+        );
+        assert!(matches!(options.target, Target::Process { pid: 123, .. }));
+        assert_eq!(
+            words(&["--netns-type=tapfd", " 7"]).unwrap().target,
+            Target::Descriptor(7)
+        );
+        for (behind, why) in [
+            (["-m9", "1 ", "tap0"], "PID must be a positive integer"),
+            (["-m9 ", "1", "tap0"], "MTU must be a positive integer (< 65522)"),
+            (["-m9", "\u{a0}1", "tap0"], "PID must be a positive integer"),
+            (["-m9", "+ 1", "tap0"], "PID must be a positive integer"),
+            (["-m9", " ", "tap0"], "PID must be a positive integer"),
+        ] {
+            assert_eq!(words(&behind), Err(usage(why)), "{behind:?}");
+        }
+    }
+
     #[test]
     fn warnings_as_they_come() {
         let (options, warnings) = read("-6 --no-host-loopback --create-sandbox 1 tap0 more");
@@ -553,6 +586,12 @@ mod tests {
             ),
             ("--cidr=foo 1 tap0", "invalid CIDR: foo", false),
             ("--cidr=10.0.2.0/x 1 tap0", "invalid CIDR: 10.0.2.0/x", false),
+            ("--cidr=10.0.2.0/ 1 tap0", "invalid CIDR: 10.0.2.0/", false),
+            ("--cidr=10.0.2.0/+24 1 tap0", "invalid CIDR: 10.0.2.0/+24", false),
+            ("--cidr=10.0.2.0/+9 1 tap0", "invalid CIDR: 10.0.2.0/+9", false),
+            ("--cidr=10.0.2.0/024 1 tap0", "invalid CIDR: 10.0.2.0/024", false),
+            ("--cidr=10.0.2.0/100 1 tap0", "invalid CIDR: 10.0.2.0/100", false),
+            ("--cidr=10.0.2.0/99 1 tap0", "prefix length needs to be 1-25", false),
             (
                 "--cidr=10.0.2.100/24 1 tap0",
                 "CIDR needs to be a network address like 10.0.2.0/24, not like 10.0.2.100/24",

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
 use nix::sys::signal::{Signal, raise};
@@ -61,12 +61,14 @@ impl RunError {
 
 /// Serves until it is told to end.
 pub(super) fn run(options: &Options) -> Result<ExitCode, RunError> {
-    let named = [options.exit_fd, options.ready_fd, tap_descriptor(options)];
-    descriptors::close_inherited(&named.into_iter().flatten().collect::<Vec<_>>())?;
     log_warnings();
-    let exit = inherit("exit-fd", options.exit_fd)?;
-    let ready = inherit("ready-fd", options.ready_fd)?;
     mooring::raise_descriptor_limit();
+    let exit = inherit("exit-fd", options.exit_fd, options)?;
+    let ready = inherit("ready-fd", options.ready_fd, options)?;
+    if options.ready_fd == Some(libc::STDOUT_FILENO) {
+        // Whoever reads it there is to have the byte and the end, as on any other descriptor.
+        descriptors::silence_standard_streams();
+    }
     let Served { line, userns } = serve(options)?;
     say(&banner(options));
     let server = options.api_socket.as_deref().map(Server::bind).transpose()?;
@@ -75,6 +77,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, RunError> {
         seccomp: options.seccomp,
     };
     let maps = File::open("/proc/self/maps");
+    // Only now: a path that was named may lead through what we were born with (/proc/self/fd/5, /dev/fd/5/api.sock).
+    let ours = [&exit, &ready, &userns].into_iter().flatten().map(OwnedFd::as_fd);
+    let ours = ours.chain(maps.iter().map(File::as_fd)).chain([line.fd.as_fd()]);
+    let ours = ours.chain(server.iter().flat_map(Server::descriptors));
+    descriptors::close_inherited(&ours.map(|fd| fd.as_raw_fd()).collect::<Vec<_>>())?;
     confinement.leave_the_file_system(userns)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
@@ -166,23 +173,17 @@ impl Signals {
     }
 }
 
-fn tap_descriptor(options: &Options) -> Option<RawFd> {
-    match options.target {
+/// A copy of a descriptor that we were born with: it may be named twice, and be one of the standard streams. The copy has
+/// none of the numbers that were named, so that one that is not open does not seem to be.
+fn inherit(option: &'static str, number: Option<RawFd>, options: &Options) -> Result<Option<OwnedFd>, RunError> {
+    let Some(number) = number else { return Ok(None) };
+    let tap = match options.target {
         Target::Descriptor(number) => Some(number),
         Target::Process { .. } | Target::Path { .. } => None,
-    }
-}
-
-/// A descriptor that we were born with; one of the standard streams may be meant, too.
-fn inherit(option: &'static str, number: Option<RawFd>) -> Result<Option<OwnedFd>, RunError> {
-    let Some(number) = number else { return Ok(None) };
-    let taken = match number {
-        libc::STDIN_FILENO => io::stdin().as_fd().try_clone_to_owned(),
-        libc::STDOUT_FILENO => io::stdout().as_fd().try_clone_to_owned(),
-        libc::STDERR_FILENO => io::stderr().as_fd().try_clone_to_owned(),
-        number => process::adopt(number),
     };
-    taken
+    let named = [options.exit_fd, options.ready_fd, tap];
+    let highest = named.into_iter().flatten().fold(libc::STDERR_FILENO, RawFd::max);
+    descriptors::copy(number, highest)
         .map(Some)
         .map_err(|error| RunError::Descriptor(option, number, error))
 }

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
 
 use self::forwards::Forwards;
 use self::request::{Reading, read, refusal};
@@ -79,6 +81,11 @@ impl Server {
         }
     }
 
+    /// What it holds open.
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.listener.as_fd(), self.directory.as_fd()]
+    }
+
     /// Serves on the current runtime. `guest` is whom ports lead to where nobody is named.
     pub(super) fn serve(&self, mooring: Mooring, guest: Ipv4Addr) -> io::Result<()> {
         let listener = UnixListener::from_std(self.listener.try_clone()?)?;
@@ -112,22 +119,26 @@ async fn accept(listener: UnixListener, forwards: Arc<Forwards>) {
 }
 
 async fn attend(mut client: UnixStream, forwards: Arc<Forwards>) {
-    let answer = match tokio::time::timeout(PATIENCE, hear(&mut client, forwards.guest())).await {
-        Ok(Ok(Reading::Asked(request))) => forwards.answer(request).await,
-        Ok(Ok(Reading::Refused(why))) => refusal(why),
-        // Gone, or silent.
-        Ok(Ok(Reading::More) | Err(_)) | Err(_) => return,
+    let answer = match hear(&mut client, forwards.guest(), PATIENCE).await {
+        Ok(Reading::Asked(request)) => forwards.answer(request).await,
+        Ok(Reading::Refused(why)) => refusal(why),
+        // Gone.
+        Ok(Reading::More) | Err(_) => return,
     };
     // Whoever does not take the answer does not want it.
     let _ = tokio::time::timeout(PATIENCE, client.write_all(answer.as_bytes())).await;
 }
 
-/// Reads until there is a request, however many pieces it comes in.
-async fn hear(client: &mut UnixStream, guest: Ipv4Addr) -> io::Result<Reading> {
+/// Reads until there is a request, however many pieces it comes in; what has come when patience ends is all of it.
+async fn hear(client: &mut UnixStream, guest: Ipv4Addr, patience: Duration) -> io::Result<Reading> {
+    let deadline = Instant::now() + patience;
     let mut message = Vec::new();
     let mut piece = [0; request::LONGEST + 1];
     loop {
-        let count = client.read(&mut piece).await?;
+        let count = match timeout_at(deadline, client.read(&mut piece)).await {
+            Ok(read) => read?,
+            Err(_) => 0,
+        };
         message.extend_from_slice(piece.get(..count).unwrap_or_default());
         match read(&message, count == 0, guest) {
             Reading::More => {}
@@ -149,3 +160,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Until another client is looked for, after there was no descriptor for one.
 const BREATHER: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_without_an_end_is_refused_in_the_end() {
+        for begun in ["", "{\"execute\":"] {
+            let (mut client, mut ours) = UnixStream::pair().unwrap();
+            client.write_all(begun.as_bytes()).await.unwrap();
+            let heard = hear(&mut ours, Ipv4Addr::LOCALHOST, Duration::from_millis(1)).await;
+            assert_eq!(heard.unwrap(), Reading::Refused("cannot parse JSON"), "{begun}");
+        }
+    }
+}
