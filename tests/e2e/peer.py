@@ -145,6 +145,24 @@ def hasty_client(address, port, count):
     say("said")
 
 
+def last_words(address, port, seconds, text):
+    """Connects, and so much later says something, closes and ends."""
+    with socket.create_connection((address, int(port)), 10) as conn:
+        say("ready")
+        time.sleep(float(seconds))
+        conn.sendall(text.encode())
+
+
+def hearing_server(address, port):
+    """Says what each connection brings, and its end."""
+    sock = listener(address, port)
+    while True:
+        conn, _ = sock.accept()
+        with conn:
+            said, end = all_of(conn)
+            say("heard", said.decode(), end)
+
+
 def finishing_server(address, port, seconds):
     """Finishes at once, and resets so much later, what came meanwhile being unread."""
     sock = listener(address, port)

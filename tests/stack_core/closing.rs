@@ -465,3 +465,20 @@ fn a_lost_fin_is_sent_again_whatever_is_acknowledged_behind_a_gap() {
     let again = net.wait(Duration::from_secs(3));
     assert!(again.iter().any(|segment| segment.fin), "{again:?}");
 }
+
+#[test]
+fn a_container_that_goes_when_it_has_said_all_ends_well() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let flow = peer.flow;
+    net.send(&peer.data(b"all"));
+    net.send(&peer.fin());
+    assert_eq!(net.drain(flow), b"all");
+    net.actions();
+    net.engine.detach(gangplank::stack::Attachment {
+        mac: MAC,
+        address: ADDRESS.into(),
+    });
+    let how = Closing::Graceful;
+    assert_eq!(net.actions(), [Action::Close { flow, how }]);
+}

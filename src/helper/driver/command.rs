@@ -256,7 +256,10 @@ impl Worker {
                 Command::Attach(attachment) => self.engine.attach(attachment),
                 Command::Hostname(mac, name) => self.engine.set_hostname(mac, name),
                 Command::Search(domains) => self.engine.set_search(domains),
-                Command::Detach(attachment) => self.engine.detach(attachment),
+                Command::Detach(attachment) => {
+                    self.hear_out(clock::now());
+                    self.engine.detach(attachment);
+                }
                 Command::Publish(openings) => {
                     let many = openings.len() == PORTS_PER_TURN;
                     openings.into_iter().for_each(|opening| self.publish(opening));

@@ -267,6 +267,22 @@ impl Worker {
         self.frame = buffer;
     }
 
+    /// Takes what a container may have said last before it went: as much as a queue of the uplink holds.
+    pub(super) fn hear_out(&mut self, now: Instant) {
+        self.queues.iter_mut().for_each(|queue| queue.readable = true);
+        for _ in 0..UPLINK_QUEUE / FRAMES_PER_TURN {
+            if !self.queues.readable() {
+                break;
+            }
+            self.read_frames(now);
+            self.flush_datagrams(now);
+            self.act(now);
+        }
+        self.read_mail(now);
+        self.flush_datagrams(now);
+        self.act(now);
+    }
+
     /// Who is to have the connections that containers open: the worker with the fewest, or this one. A TAP spreads flows
     /// over its queues by chance, and of four streams all may come to one worker while the other rests.
     fn taker(&self) -> Option<ShardId> {
@@ -482,6 +498,9 @@ enum Delivery {
 
 /// Frames read, and frames written, in one turn: 64 superframes are 4 MB, about a millisecond of copying.
 const FRAMES_PER_TURN: usize = 64;
+
+/// Frames that a queue of the uplink holds: TUN_READQ_SIZE of drivers/net/tun.c, rounded up to whole turns.
+const UPLINK_QUEUE: usize = 512;
 
 /// Readiness events taken in one turn.
 const EVENTS_PER_TURN: usize = 256;

@@ -112,10 +112,13 @@ impl Engine {
         }
     }
 
-    /// Ends every flow of a container that has gone; nobody is there to be told.
+    /// Ends every flow of a container that has gone; nobody is there to be told. To the host, one that had said all ends well.
     pub(super) fn drop_flows_of(&mut self, container: IpAddr) {
         for id in self.flows.of_container(container) {
-            self.close(id, Closing::Reset);
+            match self.connection(id) {
+                Some(connection) if connection.told.finish => self.close(id, Closing::Graceful),
+                Some(_) | None => self.end_by_container(id),
+            }
         }
     }
 
