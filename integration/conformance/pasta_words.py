@@ -175,6 +175,19 @@ def pid_file(stage):
 
 
 @scenario("pasta")
+def pid_to_a_pipe(stage):
+    """the number to a pipe of the caller's, who waits for its end: `pid=$(pasta -P /dev/stdout ...)`"""
+    box, seen = stage.box(), {}
+    for stream, others in (("stdout", "2>/dev/null"), ("stderr", "2>&1 >/dev/null")):
+        words = [stage.program("pasta"), "--config-net", "-q", *CLOSED, "-I", stream, "-P", f"/dev/{stream}", box.pid]
+        run = stage.tried(["sh", "-c", f'pid=$("$@" {others}); echo "$pid"', "sh", *words], limit=5)
+        seen[stream] = bool(re.fullmatch(r"\d+\n", run.stdout())) or run.exit
+        with contextlib.suppress(ValueError):
+            stage.stack.callback(stop, int(run.stdout()))
+    return seen
+
+
+@scenario("pasta")
 def streams_let_go(stage):
     """who waits for the end of its output waits no longer than it takes to be ready"""
     box, file = stage.box(), stage.path("pasta.pid")

@@ -7,10 +7,10 @@
 //! Besides the sockets it hands over the namespace's own tables of sockets (proc_net(5): a table shows the namespace in
 //! which it was opened), from which the caller sees what listens inside.
 //!
-//! What the caller can't do at its own end, for it has left the file system, the child does at its last.
+//! What the caller can't do at its own end, for it has left the file system, the child does at its last ([`Chores`]).
 //!
 //! The child ends with the channel, or with the caller; what it has inherited of the caller's descriptors it holds for as
-//! long, but for the standard streams. It is not dumpable, so the root of the namespace can't take it over, and
+//! long, but for the standard streams, and what its chores let go. It is not dumpable, so the root of the namespace can't take it over, and
 //! keeps no privilege but that of binding low ports there; if it is killed or stopped, no more sockets come, and that is told as an error.
 
 use std::fs::File;
@@ -108,15 +108,22 @@ impl Drop for Recall {
     }
 }
 
+/// What the child does for the caller besides, in the file system that there is at the start.
+pub trait Chores {
+    /// First of all: lets go of what is the caller's alone.
+    fn arrive(&mut self);
+    /// Last, when it is told to end.
+    fn leave(&mut self);
+}
+
 /// Starts the child in `netns`, with the privilege that `userns` gives (see [`line::tie`]), and has it make the line.
-/// `farewell` is what it does when it is told to end, in the file system that there is now.
 pub fn establish(
     spec: &OutpostSpec,
     userns: Option<OwnedFd>,
     netns: OwnedFd,
-    farewell: impl FnOnce(),
+    chores: impl Chores,
 ) -> Result<(Option<Attached>, SocketTables, Garrison), LineError> {
-    let serve = |channel| serve(spec, userns, netns, channel, farewell);
+    let serve = |channel| serve(spec, userns, netns, channel, chores);
     let (_child, channel) = process::spawn_copy(serve).map_err(LineError::Start)?;
     let reply: Option<Reply<Established>> = receive(&channel).map_err(LineError::Died)?;
     let gone = || LineError::Died(io::ErrorKind::UnexpectedEof.into());
@@ -193,8 +200,9 @@ fn serve(
     userns: Option<OwnedFd>,
     netns: OwnedFd,
     channel: UnixStream,
-    farewell: impl FnOnce(),
+    mut chores: impl Chores,
 ) -> u8 {
+    chores.arrive();
     let told = match begin(spec, userns, netns) {
         Ok((line, tables)) => {
             silence();
@@ -228,7 +236,7 @@ fn serve(
             break;
         }
     }
-    farewell();
+    chores.leave();
     0
 }
 

@@ -28,6 +28,7 @@ cases![
     addresses_that_stand_for_the_host,
     names_are_forwarded,
     a_busy_port_fails_the_start,
+    its_number_may_go_to_a_pipe,
     it_ends_with_its_namespace,
     descriptors_that_run_out_are_no_end,
     without_an_interface,
@@ -431,6 +432,25 @@ fn a_busy_port_fails_the_start(host: &Host) -> Outcome {
         "--config-net -t ~1-18090 -u none -T none -U none --netns /dev/null",
     );
     holds("a device is no namespace", pasta.is_err())
+}
+
+/// Whoever reads there waits for the end, which is no later than readiness.
+fn its_number_may_go_to_a_pipe(host: &Host) -> Outcome {
+    for file in ["/dev/stdout", "/dev/stderr"] {
+        let ship = Ship::sail(host)?;
+        let said = host.user(&format!(
+            "sh -c 'pid=$({} pasta -q --config-net -P {file} {} 2>&1) && echo $pid'",
+            host.binary(),
+            ship.pid()
+        ))?;
+        let pid: i32 = said.ok()?.parse()?;
+        holds("it serves", fs::exists(format!("/proc/{pid}/ns/net"))?)?;
+        drop(ship);
+        until(PATIENCE, "pasta has ended", || {
+            Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
+        })?;
+    }
+    Ok(())
 }
 
 fn it_ends_with_its_namespace(host: &Host) -> Outcome {

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 
 use super::banner::banner;
 use super::config;
-use super::control::{Control, Listener};
+use super::control::{Control, Listener, Trace};
 use super::facts;
 use super::local::Locals;
 use super::log::{self, LogFile};
@@ -42,7 +42,7 @@ use crate::compat::mooring::{self, Mooring};
 use crate::compat::print;
 use crate::helper::driver::Apart;
 use crate::netns::line::LineError;
-use crate::netns::outpost::{self, Garrison, SocketTables};
+use crate::netns::outpost::{self, Chores, Garrison, SocketTables};
 use crate::netns::{HostView, Refusal};
 use crate::sys::tun::Attached;
 use crate::sys::{code, descriptors, process};
@@ -136,21 +136,13 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     let control = control(options)?;
     let recorder = recorder(options);
     let last = LastOpened::open();
-    let traces = (
-        pid_file.as_ref().map(PidFile::trace),
-        control.as_ref().map(Control::trace),
-    );
-    let farewell = || {
-        if let Some(pid_file) = traces.0 {
-            pid_file.remove();
-        }
-        if let Some(socket) = traces.1 {
-            socket.remove();
-        }
+    let files = Files {
+        pid_file: pid_file.as_mut(),
+        socket: control.as_ref().map(Control::trace),
     };
     let privilege = userns.as_ref().map(OwnedFd::try_clone).transpose()?;
     let outpost = config::outpost(options, &plan);
-    let (line, inside, garrison) = outpost::establish(&outpost, userns, netns, farewell)?;
+    let (line, inside, garrison) = outpost::establish(&outpost, userns, netns, files)?;
     // Whatever follows, these end after everything else. The interface last of all: removing it takes the kernel far
     // longer than giving ports back, and whoever starts the container again wants those.
     let _interface = line.as_ref().map(|line| line.fd.try_clone()).transpose()?;
@@ -199,6 +191,29 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
             () = asked(requests.as_ref(), &ports) => Ok(0),
         }
     })
+}
+
+/// The files that go with us, in the outpost's hands.
+struct Files<'f> {
+    pid_file: Option<&'f mut PidFile>,
+    socket: Option<Trace>,
+}
+
+impl Chores for Files<'_> {
+    fn arrive(&mut self) {
+        if let Some(file) = &mut self.pid_file {
+            file.close();
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(file) = &self.pid_file {
+            file.remove();
+        }
+        if let Some(socket) = &self.socket {
+            socket.remove();
+        }
+    }
 }
 
 /// What a start knows.
