@@ -221,6 +221,14 @@ def session(pid):
 
 
 @scenario("pasta")
+def command_ignores(stage):
+    """a command ignores the signals that pasta's caller had it ignore: nohup"""
+    words = [stage.program("pasta"), "--config-net", "-q", *CLOSED, "--", "grep", "SigIgn", "/proc/self/status"]
+    run = stage.tried(["sh", "-c", 'trap "" HUP INT PIPE; exec "$@"', "sh", *words])
+    return {"exit": run.exit, "ignored": run.stdout().strip()}
+
+
+@scenario("pasta")
 def foreground(stage):
     """--foreground stays; SIGTERM ends it with 0"""
     box = stage.box()

@@ -17,6 +17,7 @@ use crate::verdict::{Outcome, contains, holds, same};
 cases![
     ten_lives_leave_nothing,
     a_command_in_a_namespace_of_its_own,
+    a_command_ignores_what_its_caller_did,
     the_namespace_looks_like_the_host,
     podmans_start_by_path,
     rootlesskits_start_by_pid,
@@ -164,6 +165,26 @@ fn a_command_in_a_namespace_of_its_own(host: &Host) -> Outcome {
     );
     same("out", pasta(host, &line)?.ok()?.as_str(), "answer hello")?;
     echo.says(&format!("peer {HOST} "))
+}
+
+/// `nohup`, and no more than that: SIGPIPE is ignored by ourselves.
+fn a_command_ignores_what_its_caller_did(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    let ignored = |line: &str| {
+        let said = host.user(line)?.ok()?;
+        let bits = u64::from_str_radix(said.trim_start_matches("SigIgn:\t"), 16)?;
+        Ok::<_, crate::verdict::Trouble>(bits)
+    };
+    let by_us = |before: &str| {
+        let binary = host.binary();
+        let look = "-q --config-net -- grep SigIgn /proc/self/status";
+        ignored(&format!("sh -c '{before} exec {binary} pasta {look}'"))
+    };
+    // Whoever runs the tests may ignore some, which nobody undoes.
+    let own = ignored("grep SigIgn /proc/self/status")?;
+    // A bit for each signal, from 1 on: HUP, INT, PIPE and TERM; SIGPIPE is ignored by ourselves.
+    same("as the caller", by_us("trap \"\" HUP INT PIPE TERM;")?, own | 0x5003)?;
+    same("and nothing of our own", by_us("trap \"\" HUP;")?, own | 1)
 }
 
 fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {

@@ -149,7 +149,8 @@ fn run(words: &Words, own_pids: bool, mut go: UnixStream) -> u8 {
     }
     // As in the original: ping needs no privilege inside.
     let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0");
-    process::default_signals();
+    // As in the original, what was to be ignored is: `nohup pasta …`.
+    process::restore_signals();
     let error = match execvp(&words.program, &words.arguments) {
         Err(error) => error,
         Ok(never) => match never {},
