@@ -229,6 +229,19 @@ def command_ignores(stage):
 
 
 @scenario("pasta")
+def command_interrupted(stage):
+    """a command without a handler ends by the terminal's signals, whoever is the first of a process namespace"""
+    seen = {}
+    for name, number in (("INT", signal.SIGINT), ("QUIT", signal.SIGQUIT)):
+        run = stage.started([stage.program("pasta"), "--config-net", "-q", *CLOSED, "--", "sh", "-c", "echo ready; exec sleep 20"],
+                            start_new_session=True)
+        wait_until("it runs", lambda run=run: "ready" in run.stdout())
+        os.killpg(run.pid, number)
+        seen[name] = run.wait()
+    return seen
+
+
+@scenario("pasta")
 def foreground(stage):
     """--foreground stays; SIGTERM ends it with 0"""
     box = stage.box()

@@ -18,6 +18,7 @@ cases![
     ten_lives_leave_nothing,
     a_command_in_a_namespace_of_its_own,
     a_command_ignores_what_its_caller_did,
+    a_command_is_interrupted,
     the_namespace_looks_like_the_host,
     podmans_start_by_path,
     rootlesskits_start_by_pid,
@@ -185,6 +186,33 @@ fn a_command_ignores_what_its_caller_did(host: &Host) -> Outcome {
     // A bit for each signal, from 1 on: HUP, INT, PIPE and TERM; SIGPIPE is ignored by ourselves.
     same("as the caller", by_us("trap \"\" HUP INT PIPE TERM;")?, own | 0x5003)?;
     same("and nothing of our own", by_us("trap \"\" HUP;")?, own | 1)
+}
+
+/// As the first of its process namespace it is not sent what it has no handler for; a shell that has one goes on.
+fn a_command_is_interrupted(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    for (name, signal, code) in [("interrupted", Signal::SIGINT, 130), ("quit", Signal::SIGQUIT, 0)] {
+        let words = "pasta -q --config-net -- sh -c 'echo ready; exec sleep 60'";
+        let mut program = host.gangplank_start(name, words)?;
+        program.says("ready")?;
+        program.signal(signal)?;
+        same(name, program.ends(PATIENCE)?, code)?;
+    }
+    for (name, handler) in [("catches", "echo heard"), ("ignores", "")] {
+        let over = host.home().join(name);
+        let words = format!(
+            "pasta -q --config-net -- sh -c 'trap \"{handler}\" INT; echo ready; until [ -e {} ]; do sleep 0.1; done; exit 7'",
+            over.display()
+        );
+        let mut program = host.gangplank_start(name, &words)?;
+        program.says("ready")?;
+        program.signal(Signal::SIGINT)?;
+        // Long enough for one that takes it for its own.
+        crate::process::pause(Duration::from_millis(300));
+        fs::write(&over, "")?;
+        same(name, program.ends(PATIENCE)?, 7)?;
+    }
+    Ok(())
 }
 
 fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {

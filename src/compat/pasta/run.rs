@@ -17,12 +17,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::waitpid;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::Mutex;
 
 use super::banner::banner;
+use super::command::Hearing;
 use super::config;
 use super::control::{Control, Listener, Trace};
 use super::facts;
@@ -103,13 +105,29 @@ pub fn start(options: &Options) -> ExitCode {
 
 /// The status with which it ends. `report` is told that it serves.
 fn live(options: &Options, report: Option<UnixStream>) -> u8 {
-    serve(options, report).unwrap_or_else(|error| {
-        print::err(&format!("{error}\n"));
-        1
-    })
+    match serve(options, report) {
+        Ok(End::Status(status)) => status,
+        Ok(End::Interrupted) => {
+            // By it, so that a shell that waits for us gives up, too.
+            process::default_signals();
+            let _ = raise(Signal::SIGINT);
+            1
+        }
+        Err(error) => {
+            print::err(&format!("{error}\n"));
+            1
+        }
+    }
 }
 
-fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> {
+/// How it ends when nothing has failed.
+enum End {
+    Status(u8),
+    /// By the terminal's signal, as the original, which does not catch it.
+    Interrupted,
+}
+
+fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError> {
     log::begin(options.loudness, log_file(options)?);
     tracing::info!("pasta {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let mut pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
@@ -126,7 +144,11 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     )?;
     let table = Table::default().after(&plan.steps)?;
     let host = Scanner::new(facts::socket_tables());
-    let Served { userns, netns, life } = target::find(options)?;
+    let Served {
+        userns,
+        netns,
+        mut life,
+    } = target::find(options)?;
     // After the command, which keeps what it was given.
     mooring::raise_descriptor_limit();
     if report.is_some() {
@@ -163,7 +185,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut signals = Signals::listen(matches!(life, Life::Command(_)))?;
+        let mut signals = Signals::listen(&mut life)?;
         let requests = control.as_ref().map(Control::listener).transpose()?;
         let Running { ports, mooring } = start.moor(line, inside, garrison).await?;
         if let Some(runas) = runas {
@@ -181,14 +203,14 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
         }
         let life = settle(life, in_background, last)?;
         tokio::select! {
-            status = life.over() => Ok(status),
-            () = signals.any() => Ok(0),
+            status = life.over() => Ok(End::Status(status)),
+            end = signals.any() => Ok(end),
             () = lost(mooring.as_ref()) => {
                 tracing::warn!("the interface in the namespace is gone");
-                Ok(0)
+                Ok(End::Status(0))
             }
-            () = follow(&ports) => Ok(0),
-            () = asked(requests.as_ref(), &ports) => Ok(0),
+            () = follow(&ports) => Ok(End::Status(0)),
+            () = asked(requests.as_ref(), &ports) => Ok(End::Status(0)),
         }
     })
 }
@@ -393,33 +415,41 @@ fn file_error(what: &'static str, path: &Path, error: &io::Error) -> RunError {
     }
 }
 
-/// The signals that end it well; with a command in the foreground, those of the terminal are the command's alone.
+/// The signals that end it well; with a command in the foreground, those of the terminal are the command's, if it hears of
+/// them.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    of_command: bool,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    quit: unix::Signal,
+    command: Option<Hearing>,
 }
 
 impl Signals {
-    fn listen(of_command: bool) -> io::Result<Self> {
+    fn listen(life: &mut Life) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
-            of_command,
+            command: match life {
+                Life::Command(command) => Some(command.hearing()),
+                Life::Process(_) | Life::Path(_) | Life::Unbound => None,
+            },
         })
     }
 
-    async fn any(&mut self) {
+    async fn any(&mut self) -> End {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => {}
-                _ = self.quit.recv() => {}
-            }
-            if !self.of_command {
-                return;
+            let signal = tokio::select! {
+                _ = self.terminate.recv() => return End::Status(0),
+                _ = self.interrupt.recv() => Signal::SIGINT,
+                _ = self.quit.recv() => Signal::SIGQUIT,
+            };
+            match &self.command {
+                None => return End::Status(0),
+                Some(command) if !command.misses(signal) => {}
+                // It ends with us.
+                Some(_) if signal == Signal::SIGINT => return End::Interrupted,
+                Some(_) => return End::Status(0),
             }
         }
     }
