@@ -11,7 +11,7 @@ import time
 
 from processes import Failure, wait_until
 from scenarios import refusals, scenario
-from stage import ends_by_itself, is_alive, stop
+from stage import LIMIT, ends_by_itself, is_alive, stop
 
 REFUSED = [
     ("option_unknown", ["--bogus", "{pid}"], [r"unrecognized option '--bogus'"]),
@@ -238,6 +238,17 @@ def command_interrupted(stage):
         wait_until("it runs", lambda run=run: "ready" in run.stdout())
         os.killpg(run.pid, number)
         seen[name] = run.wait()
+    return seen
+
+
+@scenario("pasta")
+def background_signalled(stage):
+    """in the background it ends by SIGTERM and SIGQUIT, and lives through what it has no use for"""
+    seen = {}
+    for name in ("HUP", "INT", "USR1", "USR2", "ALRM", "TERM", "QUIT"):
+        run = join(stage, stage.box(), *CLOSED)
+        os.kill(run.daemon, getattr(signal, f"SIG{name}"))
+        seen[name] = ends_by_itself(run.daemon, 0.5 if name not in ("TERM", "QUIT") else LIMIT)
     return seen
 
 

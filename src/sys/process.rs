@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, fork};
 
 /// Lets the program that `command` starts inherit `fd` under the number it has here. It becomes the command's, so
@@ -47,6 +48,14 @@ pub fn default_signals() {
         // SAFETY: SIG_DFL is a valid disposition; the numbers that cannot be set (SIGKILL, SIGSTOP, libc's own)
         // are refused without effect.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Ignores signals from now on, and in every copy of this process.
+pub fn ignore(signals: &[Signal]) {
+    for signal in signals {
+        // SAFETY: SIG_IGN is a valid disposition.
+        unsafe { libc::signal(*signal as libc::c_int, libc::SIG_IGN) };
     }
 }
 

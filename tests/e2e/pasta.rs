@@ -31,6 +31,7 @@ cases![
     names_are_forwarded,
     a_busy_port_fails_the_start,
     its_number_may_go_to_a_pipe,
+    what_ends_it_in_the_background,
     it_ends_with_its_namespace,
     descriptors_that_run_out_are_no_end,
     without_an_interface,
@@ -100,6 +101,12 @@ impl<'h> Pasta<'h> {
             .lines()
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         Ok(line.unwrap_or_default().trim().to_owned())
+    }
+
+    /// Its process in the namespace, of which it has no other (proc_tid_children(5)).
+    fn outpost(&self) -> Outcome<i32> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid))?;
+        Ok(children.trim().parse()?)
     }
 
     /// Ends it as its callers do, and waits until it has.
@@ -500,6 +507,30 @@ fn its_number_may_go_to_a_pipe(host: &Host) -> Outcome {
         })?;
     }
     Ok(())
+}
+
+/// SIGTERM and SIGQUIT, and nothing that somebody means for a terminal or for another; of both its processes.
+fn what_ends_it_in_the_background(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(host, "--config-net -t none -u none -T none -U none")?;
+    let ignored = u64::from_str_radix(&pasta.status("SigIgn")?, 16)?;
+    for signal in [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+    ] {
+        holds(format!("{signal} is ignored"), ignored & 1 << (signal as i32 - 1) != 0)?;
+        for pid in [pasta.pid, pasta.outpost()?] {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)?;
+        }
+    }
+    let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let said = pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello")))?;
+    same("it serves on", said.as_str(), "answer hello")?;
+    pasta.outpost()?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pasta.pid), Signal::SIGQUIT)?;
+    pasta.is_gone()
 }
 
 fn it_ends_with_its_namespace(host: &Host) -> Outcome {

@@ -151,9 +151,11 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError>
     } = target::find(options)?;
     // After the command, which keeps what it was given.
     mooring::raise_descriptor_limit();
-    if report.is_some() {
+    let in_background = report.is_some();
+    if in_background {
         // EPERM: we lead a group already, which does as well.
         let _ = setsid();
+        process::ignore(&DEAF_TO);
     }
     let control = control(options)?;
     let recorder = recorder(options);
@@ -185,7 +187,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError>
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut signals = Signals::listen(&mut life)?;
+        let mut signals = Signals::listen(&mut life, in_background)?;
         let requests = control.as_ref().map(Control::listener).transpose()?;
         let Running { ports, mooring } = start.moor(line, inside, garrison).await?;
         if let Some(runas) = runas {
@@ -196,7 +198,6 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError>
         }
         start.say(&ports);
         let ports = Arc::new(Mutex::new(ports));
-        let in_background = report.is_some();
         if let Some(mut report) = report {
             // Nobody waits any more: then nobody is to be served, as whoever started us is gone.
             report.write_all(b"1")?;
@@ -419,16 +420,18 @@ fn file_error(what: &'static str, path: &Path, error: &io::Error) -> RunError {
 /// them.
 struct Signals {
     terminate: unix::Signal,
-    interrupt: unix::Signal,
+    /// None in the background, where it is nobody's.
+    interrupt: Option<unix::Signal>,
     quit: unix::Signal,
     command: Option<Hearing>,
 }
 
 impl Signals {
-    fn listen(life: &mut Life) -> io::Result<Self> {
+    fn listen(life: &mut Life, in_background: bool) -> io::Result<Self> {
+        let interrupt = (!in_background).then(|| signal(SignalKind::interrupt()));
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            interrupt: interrupt.transpose()?,
             quit: signal(SignalKind::quit())?,
             command: match life {
                 Life::Command(command) => Some(command.hearing()),
@@ -441,7 +444,7 @@ impl Signals {
         loop {
             let signal = tokio::select! {
                 _ = self.terminate.recv() => return End::Status(0),
-                _ = self.interrupt.recv() => Signal::SIGINT,
+                () = heard(self.interrupt.as_mut()) => Signal::SIGINT,
                 _ = self.quit.recv() => Signal::SIGQUIT,
             };
             match &self.command {
@@ -454,6 +457,23 @@ impl Signals {
         }
     }
 }
+
+async fn heard(signal: Option<&mut unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// What does not end it in the background, with a container's network. The original is the first process of a namespace
+/// there, which lives through all that it does not handle (pid_namespaces(7)).
+const DEAF_TO: [Signal; 5] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+];
 
 /// As often as the original looks.
 const SCAN_PERIOD: Duration = Duration::from_secs(1);
