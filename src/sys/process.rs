@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::CloneFlags;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid, fork};
 
 /// Lets the program that `command` starts inherit `fd` under the number it has here. It becomes the command's, so
@@ -49,6 +49,11 @@ pub fn default_signals() {
         // are refused without effect.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// Holds back every signal that can be (not SIGKILL) until this process has ended. For one that has a single thread.
+pub fn hold_signals() -> io::Result<()> {
+    Ok(SigSet::all().thread_block()?)
 }
 
 /// Ignores signals from now on, and in every copy of this process.

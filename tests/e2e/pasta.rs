@@ -32,6 +32,7 @@ cases![
     a_busy_port_fails_the_start,
     its_number_may_go_to_a_pipe,
     what_ends_it_in_the_background,
+    nobody_is_served_for_whom_it_has_not_started,
     it_ends_with_its_namespace,
     descriptors_that_run_out_are_no_end,
     without_an_interface,
@@ -531,6 +532,29 @@ fn what_ends_it_in_the_background(host: &Host) -> Outcome {
     pasta.outpost()?;
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pasta.pid), Signal::SIGQUIT)?;
     pasta.is_gone()
+}
+
+/// Whoever is killed before its end has told nobody that it serves; and then it does not.
+fn nobody_is_served_for_whom_it_has_not_started(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let pipe = host.home().join("pid");
+    host.user(&format!("mkfifo {}", pipe.display()))?.ok()?;
+    let words = format!("pasta -q --config-net -P {} {}", pipe.display(), ship.pid());
+    let mut first = host.gangplank_start("first", &words)?;
+    // Until somebody reads there the copy, which opens it, is before all else.
+    let children = format!("/proc/{0}/task/{0}/children", first.pid());
+    until(PATIENCE, "there is a copy", || {
+        Ok(fs::read_to_string(&children)?.trim().parse::<i32>().is_ok())
+    })?;
+    first.signal(Signal::SIGSTOP)?;
+    let pid: i32 = fs::read_to_string(&pipe)?.trim().parse()?;
+    // Time to say that it serves, and to go on if it can.
+    crate::process::pause(Duration::from_millis(300));
+    first.signal(Signal::SIGKILL)?;
+    same("it was killed", first.ends(PATIENCE)?, 137)?;
+    until(PATIENCE, "the copy has ended", || {
+        Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
+    })
 }
 
 fn it_ends_with_its_namespace(host: &Host) -> Outcome {

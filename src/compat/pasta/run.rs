@@ -2,7 +2,9 @@
 //!
 //! Without a command and without `-f` a copy of the process goes into the background and serves, and the first one waits
 //! until the last thing is done that can fail: interface, addresses, routes and every port that was named. Its status is
-//! what callers take for readiness. Then the copy lets go of the caller's streams, for a caller may wait for their end.
+//! what callers take for readiness: it says to the copy that it is going to end well, which nothing but SIGKILL can change
+//! any more, and without that word nobody is served. Then the copy lets go of the caller's streams, for a caller may wait
+//! for their end.
 //!
 //! Order of a start: every file that has a path; whatever needs a single thread (the copy, the command's namespaces, the
 //! outpost), and of that the file system's end last; then runtime, data plane and ports; then less privilege, the PID
@@ -94,10 +96,10 @@ pub fn start(options: &Options) -> ExitCode {
         Ok(copied) => copied,
         Err(error) => return print::err(&format!("Failed to go into the background: {error}\n")),
     };
-    let mut word = [0];
-    if report.read_exact(&mut word).is_ok() {
+    if report.read_exact(&mut [0]).is_ok() && process::hold_signals().is_ok() && report.write_all(b"1").is_ok() {
         return ExitCode::SUCCESS;
     }
+    drop(report);
     // It has said why.
     let _ = waitpid(child, None);
     ExitCode::FAILURE
@@ -198,9 +200,12 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError>
         }
         start.say(&ports);
         let ports = Arc::new(Mutex::new(ports));
-        if let Some(mut report) = report {
-            // Nobody waits any more: then nobody is to be served, as whoever started us is gone.
-            report.write_all(b"1")?;
+        if let Some(mut report) = report
+            && let Err(error) = report.write_all(b"1").and_then(|()| report.read_exact(&mut [0]))
+        {
+            // Whoever started us has seen another end: then nobody is to be served.
+            tracing::info!(%error, "nobody waits any more");
+            return Ok(End::Status(1));
         }
         let life = settle(life, in_background, last)?;
         tokio::select! {
