@@ -253,6 +253,27 @@ def background_signalled(stage):
 
 
 @scenario("pasta")
+def mounts_let_go(stage):
+    """in the background it holds neither the folder in which it was started nor that of its number"""
+    box, seen = stage.box(), {}
+    folders = [stage.path("here"), stage.path("number")]
+    for folder in folders:
+        os.mkdir(folder)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0777", "tmpfs", folder], check=True)
+        stage.stack.callback(subprocess.run, ["umount", "--lazy", folder], stderr=subprocess.DEVNULL)
+    file = os.path.join(folders[1], "pid")
+    stage.tried([stage.program("pasta"), "--config-net", "-q", *CLOSED, "-P", file, box.pid], cwd=folders[0])
+    with open(file) as text:
+        stage.stack.callback(stop, int(text.read()))
+    for folder in folders:
+        with contextlib.suppress(Failure):
+            # The caller may go on a little before the last of it.
+            wait_until("it can go", lambda folder=folder: subprocess.run(["umount", folder], stderr=subprocess.DEVNULL).returncode == 0, 1)
+        seen[os.path.basename(folder)] = not os.path.ismount(folder)
+    return seen
+
+
+@scenario("pasta")
 def foreground(stage):
     """--foreground stays; SIGTERM ends it with 0"""
     box = stage.box()

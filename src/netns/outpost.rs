@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteScope};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use serde::{Deserialize, Serialize};
@@ -202,6 +202,8 @@ fn serve(
     channel: UnixStream,
     mut chores: impl Chores,
 ) -> u8 {
+    // The caller's folder can be unmounted meanwhile.
+    let _ = chdir("/");
     chores.arrive();
     let told = match begin(spec, userns, netns) {
         Ok((line, tables)) => {

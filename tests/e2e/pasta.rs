@@ -33,6 +33,7 @@ cases![
     its_number_may_go_to_a_pipe,
     what_ends_it_in_the_background,
     nobody_is_served_for_whom_it_has_not_started,
+    its_callers_mounts_can_go,
     it_ends_with_its_namespace,
     descriptors_that_run_out_are_no_end,
     without_an_interface,
@@ -555,6 +556,29 @@ fn nobody_is_served_for_whom_it_has_not_started(host: &Host) -> Outcome {
     until(PATIENCE, "the copy has ended", || {
         Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
     })
+}
+
+/// Neither the folder in which it was started nor that of its number is held.
+fn its_callers_mounts_can_go(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let folders = ["here", "number"].map(|name| host.home().join(name));
+    for folder in &folders {
+        fs::create_dir(folder)?;
+        let mounted = format!("mount -t tmpfs -o mode=0777 tmpfs {}", folder.display());
+        host.root(&mounted)?.ok()?;
+    }
+    let line = format!(
+        "sh -c 'cd {} && exec {} pasta -q --config-net -P {}/pid {}'",
+        folders[0].display(),
+        host.binary(),
+        folders[1].display(),
+        ship.pid()
+    );
+    host.user(&line)?.ok()?;
+    for folder in &folders {
+        host.root(&format!("umount {}", folder.display()))?.ok()?;
+    }
+    Ok(())
 }
 
 fn it_ends_with_its_namespace(host: &Host) -> Outcome {
