@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from processes import Failure, wait_until
+from processes import Failure, read, wait_until
 from scenarios import refusals, scenario
 from stage import LIMIT, ends_by_itself, is_alive, stop
 
@@ -400,14 +400,18 @@ def confinement(stage):
     """no new privileges, a filter of system calls, none of the host's files, nothing to write to, and hidden from its user"""
     run = join(stage, stage.box(), *CLOSED)
 
+    def of_all(look):
+        """Of the process that is told of, and of those that it has beside it."""
+        children = read(f"/proc/{run.daemon}/task/{run.daemon}/children").split()
+        return sorted({look(pid) for pid in (run.daemon, *children)})
+
     def status(key):
-        with open(f"/proc/{run.daemon}/status") as file:
-            return re.search(rf"^{key}:\t(.*)$", file.read(), re.M)[1]
+        return of_all(lambda pid: re.search(rf"^{key}:\t(.*)$", read(f"/proc/{pid}/status"), re.M)[1])
 
     # The caller may go on a little before the last of it.
     with contextlib.suppress(Failure):
-        wait_until("the filter is there", lambda: status("Seccomp") == "2", 1)
+        wait_until("the filter is there", lambda: status("Seccomp") == ["2"], 1)
     with open(f"/proc/{run.daemon}/mountinfo") as mounts:
         writable = [line for line in mounts if "ro" not in line.split()[5].split(",")]
     return {"NoNewPrivs": status("NoNewPrivs"), "Seccomp": status("Seccomp"), "root": sorted(os.listdir(f"/proc/{run.daemon}/root/")),
-            "writable": len(writable), "hidden": os.stat(f"/proc/{run.daemon}/fd").st_uid == 0}
+            "writable": len(writable), "hidden": of_all(lambda pid: os.stat(f"/proc/{pid}/fd").st_uid == 0)}

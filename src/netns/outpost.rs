@@ -10,8 +10,9 @@
 //! What the caller can't do at its own end, for it has left the file system, the child does at its last ([`Chores`]).
 //!
 //! The child ends with the channel, or with the caller; what it has inherited of the caller's descriptors it holds for as
-//! long, but for the standard streams, and what its chores let go. It is not dumpable, so the root of the namespace can't take it over, and
-//! keeps no privilege but that of binding low ports there; if it is killed or stopped, no more sockets come, and that is told as an error.
+//! long, but for the standard streams, and what its chores let go. It is not dumpable, so the root of the namespace can't
+//! take it over, keeps no privilege but that of binding low ports there, and the system calls that its chores leave it; if
+//! it is killed or stopped, no more sockets come, and that is told as an error.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -112,6 +113,8 @@ impl Drop for Recall {
 pub trait Chores {
     /// First of all: lets go of what is the caller's alone.
     fn arrive(&mut self);
+    /// When nothing is left but to open sockets and to leave: gives up what that does not take.
+    fn settle(&mut self) -> io::Result<()>;
     /// Last, when it is told to end.
     fn leave(&mut self);
 }
@@ -205,9 +208,14 @@ fn serve(
     // The caller's folder can be unmounted meanwhile.
     let _ = chdir("/");
     chores.arrive();
-    let told = match begin(spec, userns, netns) {
+    let begun = begin(spec, userns, netns).and_then(|begun| {
+        silence();
+        let settled = chores.settle();
+        settled.map_err(|error| Refusal::kernel("confining it", &error))?;
+        Ok(begun)
+    });
+    let told = match begun {
         Ok((line, tables)) => {
-            silence();
             let established = Established {
                 line: line.as_ref().map(|line| (line.offload, line.mac)),
                 tables: tables.iter().map(|(tcp, _)| *tcp).collect(),

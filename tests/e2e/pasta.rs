@@ -781,6 +781,10 @@ fn it_keeps_no_file_system_and_no_privilege(host: &Host) -> Outcome {
         same(capabilities, pasta.status(capabilities)?.as_str(), "0000000000000000")?;
     }
     same("NoNewPrivs", pasta.status("NoNewPrivs")?.as_str(), "1")?;
+    let outpost = fs::read_to_string(format!("/proc/{}/status", pasta.outpost()?))?;
+    contains("the other process's filter", &outpost, "\nSeccomp:\t2\n")?;
+    contains("and privileges", &outpost, "\nNoNewPrivs:\t1\n")?;
+    contains("of which it keeps low ports", &outpost, "\nCapEff:\t0000000000000400\n")?;
     let process = format!("/proc/{}", pasta.pid);
     for entry in fs::read_dir(format!("{process}/root"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();

@@ -234,6 +234,10 @@ impl Chores for Files<'_> {
         }
     }
 
+    fn settle(&mut self) -> io::Result<()> {
+        Cell::forbid_system_calls_but_removing().map_err(io::Error::other)
+    }
+
     fn leave(&mut self) {
         if let Some(file) = &self.pid_file {
             file.remove();
