@@ -9,9 +9,9 @@ import signal
 import subprocess
 import time
 
-from processes import Failure, wait_until
+from processes import Failure, read, wait_until
 from scenarios import refusals, scenario
-from stage import ends_by_itself, is_alive, stop
+from stage import LIMIT, ends_by_itself, is_alive, stop
 
 REFUSED = [
     ("option_unknown", ["--bogus", "{pid}"], [r"unrecognized option '--bogus'"]),
@@ -175,6 +175,19 @@ def pid_file(stage):
 
 
 @scenario("pasta")
+def pid_to_a_pipe(stage):
+    """the number to a pipe of the caller's, who waits for its end: `pid=$(pasta -P /dev/stdout ...)`"""
+    box, seen = stage.box(), {}
+    for stream, others in (("stdout", "2>/dev/null"), ("stderr", "2>&1 >/dev/null")):
+        words = [stage.program("pasta"), "--config-net", "-q", *CLOSED, "-I", stream, "-P", f"/dev/{stream}", box.pid]
+        run = stage.tried(["sh", "-c", f'pid=$("$@" {others}); echo "$pid"', "sh", *words], limit=5)
+        seen[stream] = bool(re.fullmatch(r"\d+\n", run.stdout())) or run.exit
+        with contextlib.suppress(ValueError):
+            stage.stack.callback(stop, int(run.stdout()))
+    return seen
+
+
+@scenario("pasta")
 def streams_let_go(stage):
     """who waits for the end of its output waits no longer than it takes to be ready"""
     box, file = stage.box(), stage.path("pasta.pid")
@@ -205,6 +218,59 @@ def session(pid):
     """Field 6 of proc(5)'s stat."""
     with open(f"/proc/{pid}/stat") as stat:
         return int(stat.read().rpartition(")")[2].split()[3])
+
+
+@scenario("pasta")
+def command_ignores(stage):
+    """a command ignores the signals that pasta's caller had it ignore: nohup"""
+    words = [stage.program("pasta"), "--config-net", "-q", *CLOSED, "--", "grep", "SigIgn", "/proc/self/status"]
+    run = stage.tried(["sh", "-c", 'trap "" HUP INT PIPE; exec "$@"', "sh", *words])
+    return {"exit": run.exit, "ignored": run.stdout().strip()}
+
+
+@scenario("pasta")
+def command_interrupted(stage):
+    """a command without a handler ends by the terminal's signals, whoever is the first of a process namespace"""
+    seen = {}
+    for name, number in (("INT", signal.SIGINT), ("QUIT", signal.SIGQUIT)):
+        run = stage.started([stage.program("pasta"), "--config-net", "-q", *CLOSED, "--", "sh", "-c", "echo ready; exec sleep 20"],
+                            start_new_session=True)
+        wait_until("it runs", lambda run=run: "ready" in run.stdout())
+        os.killpg(run.pid, number)
+        seen[name] = run.wait()
+    return seen
+
+
+@scenario("pasta")
+def background_signalled(stage):
+    """in the background it ends by SIGTERM and SIGQUIT, and lives through what it has no use for"""
+    seen = {}
+    for name in ("HUP", "INT", "USR1", "USR2", "ALRM", "TERM", "QUIT"):
+        run = join(stage, stage.box(), *CLOSED)
+        os.kill(run.daemon, getattr(signal, f"SIG{name}"))
+        seen[name] = ends_by_itself(run.daemon, 0.5 if name not in ("TERM", "QUIT") else LIMIT)
+    return seen
+
+
+@scenario("pasta")
+def mounts_let_go(stage):
+    """in the background it holds neither the folder in which it was started nor that of its number"""
+    box, seen = stage.box(), {}
+    folders = [stage.path("here"), stage.path("number")]
+    for folder in folders:
+        os.mkdir(folder)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0777", "tmpfs", folder], check=True)
+        stage.stack.callback(subprocess.run, ["umount", "--lazy", folder], stderr=subprocess.DEVNULL)
+    file = os.path.join(folders[1], "pid")
+    stage.tried([stage.program("pasta"), "--config-net", "-q", *CLOSED, "-P", file, box.pid], cwd=folders[0])
+    with open(file) as text:
+        stage.stack.callback(stop, int(text.read()))
+    for folder in folders:
+        with contextlib.suppress(Failure):
+            # The caller may go on a little before the last of it.
+            wait_until("it can go", lambda folder=folder: subprocess.run(["umount", folder], stderr=subprocess.DEVNULL).returncode == 0, 1)
+        seen[os.path.basename(folder)] = not os.path.ismount(folder)
+    return seen
 
 
 @scenario("pasta")
@@ -334,14 +400,18 @@ def confinement(stage):
     """no new privileges, a filter of system calls, none of the host's files, nothing to write to, and hidden from its user"""
     run = join(stage, stage.box(), *CLOSED)
 
+    def of_all(look):
+        """Of the process that is told of, and of those that it has beside it."""
+        children = read(f"/proc/{run.daemon}/task/{run.daemon}/children").split()
+        return sorted({look(pid) for pid in (run.daemon, *children)})
+
     def status(key):
-        with open(f"/proc/{run.daemon}/status") as file:
-            return re.search(rf"^{key}:\t(.*)$", file.read(), re.M)[1]
+        return of_all(lambda pid: re.search(rf"^{key}:\t(.*)$", read(f"/proc/{pid}/status"), re.M)[1])
 
     # The caller may go on a little before the last of it.
     with contextlib.suppress(Failure):
-        wait_until("the filter is there", lambda: status("Seccomp") == "2", 1)
+        wait_until("the filter is there", lambda: status("Seccomp") == ["2"], 1)
     with open(f"/proc/{run.daemon}/mountinfo") as mounts:
         writable = [line for line in mounts if "ro" not in line.split()[5].split(",")]
     return {"NoNewPrivs": status("NoNewPrivs"), "Seccomp": status("Seccomp"), "root": sorted(os.listdir(f"/proc/{run.daemon}/root/")),
-            "writable": len(writable), "hidden": os.stat(f"/proc/{run.daemon}/fd").st_uid == 0}
+            "writable": len(writable), "hidden": of_all(lambda pid: os.stat(f"/proc/{pid}/fd").st_uid == 0)}

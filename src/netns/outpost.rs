@@ -7,11 +7,12 @@
 //! Besides the sockets it hands over the namespace's own tables of sockets (proc_net(5): a table shows the namespace in
 //! which it was opened), from which the caller sees what listens inside.
 //!
-//! What the caller can't do at its own end, for it has left the file system, the child does at its last.
+//! What the caller can't do at its own end, for it has left the file system, the child does at its last ([`Chores`]).
 //!
 //! The child ends with the channel, or with the caller; what it has inherited of the caller's descriptors it holds for as
-//! long, but for the standard streams. It is not dumpable, so the root of the namespace can't take it over, and
-//! keeps no privilege but that of binding low ports there; if it is killed or stopped, no more sockets come, and that is told as an error.
+//! long, but for the standard streams, and what its chores let go. It is not dumpable, so the root of the namespace can't
+//! take it over, keeps no privilege but that of binding low ports there, and the system calls that its chores leave it; if
+//! it is killed or stopped, no more sockets come, and that is told as an error.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteScope};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use serde::{Deserialize, Serialize};
@@ -108,15 +109,24 @@ impl Drop for Recall {
     }
 }
 
+/// What the child does for the caller besides, in the file system that there is at the start.
+pub trait Chores {
+    /// First of all: lets go of what is the caller's alone.
+    fn arrive(&mut self);
+    /// When nothing is left but to open sockets and to leave: gives up what that does not take.
+    fn settle(&mut self) -> io::Result<()>;
+    /// Last, when it is told to end.
+    fn leave(&mut self);
+}
+
 /// Starts the child in `netns`, with the privilege that `userns` gives (see [`line::tie`]), and has it make the line.
-/// `farewell` is what it does when it is told to end, in the file system that there is now.
 pub fn establish(
     spec: &OutpostSpec,
     userns: Option<OwnedFd>,
     netns: OwnedFd,
-    farewell: impl FnOnce(),
+    chores: impl Chores,
 ) -> Result<(Option<Attached>, SocketTables, Garrison), LineError> {
-    let serve = |channel| serve(spec, userns, netns, channel, farewell);
+    let serve = |channel| serve(spec, userns, netns, channel, chores);
     let (_child, channel) = process::spawn_copy(serve).map_err(LineError::Start)?;
     let reply: Option<Reply<Established>> = receive(&channel).map_err(LineError::Died)?;
     let gone = || LineError::Died(io::ErrorKind::UnexpectedEof.into());
@@ -193,11 +203,19 @@ fn serve(
     userns: Option<OwnedFd>,
     netns: OwnedFd,
     channel: UnixStream,
-    farewell: impl FnOnce(),
+    mut chores: impl Chores,
 ) -> u8 {
-    let told = match begin(spec, userns, netns) {
+    // The caller's folder can be unmounted meanwhile.
+    let _ = chdir("/");
+    chores.arrive();
+    let begun = begin(spec, userns, netns).and_then(|begun| {
+        silence();
+        let settled = chores.settle();
+        settled.map_err(|error| Refusal::kernel("confining it", &error))?;
+        Ok(begun)
+    });
+    let told = match begun {
         Ok((line, tables)) => {
-            silence();
             let established = Established {
                 line: line.as_ref().map(|line| (line.offload, line.mac)),
                 tables: tables.iter().map(|(tcp, _)| *tcp).collect(),
@@ -228,7 +246,7 @@ fn serve(
             break;
         }
     }
-    farewell();
+    chores.leave();
     0
 }
 

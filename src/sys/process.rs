@@ -9,9 +9,11 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::CloneFlags;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid, fork};
 
 /// Lets the program that `command` starts inherit `fd` under the number it has here. It becomes the command's, so
@@ -48,6 +50,45 @@ pub fn default_signals() {
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
+
+/// Holds back every signal that can be (not SIGKILL) until this process has ended. For one that has a single thread.
+pub fn hold_signals() -> io::Result<()> {
+    Ok(SigSet::all().thread_block()?)
+}
+
+/// Ignores signals from now on, and in every copy of this process.
+pub fn ignore(signals: &[Signal]) {
+    for signal in signals {
+        // SAFETY: SIG_IGN is a valid disposition.
+        unsafe { libc::signal(*signal as libc::c_int, libc::SIG_IGN) };
+    }
+}
+
+/// Gives signals the dispositions with which this process was started, as far as exec(2) leaves them: what is caught
+/// becomes the default there, what is ignored stays so. That is all but SIGPIPE's, which the runtime of the language
+/// ignores before `main`; for a process that has ignored nothing else since.
+pub fn restore_signals() {
+    if !PIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+        // SAFETY: SIG_DFL is a valid disposition.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
+}
+
+/// Whether whoever started this process had it ignore SIGPIPE.
+static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before the language's runtime does (System V ABI, "Initialization and Termination Functions"), as nobody can tell
+/// afterwards.
+// SAFETY: the section holds pointers to functions that the C library calls without anything that they could rely on but
+// itself, before `main`; this one does no more than sigaction(2) and setting a flag.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_THE_RUNTIME: extern "C" fn() = {
+    extern "C" fn look() {
+        PIPE_WAS_IGNORED.store(ignores(libc::SIGPIPE), Ordering::Relaxed);
+    }
+    look
+};
 
 /// The parent of a process, as long as that lives.
 pub fn parent(pid: i32) -> Option<i32> {

@@ -17,6 +17,8 @@ use crate::verdict::{Outcome, contains, holds, same};
 cases![
     ten_lives_leave_nothing,
     a_command_in_a_namespace_of_its_own,
+    a_command_ignores_what_its_caller_did,
+    a_command_is_interrupted,
     the_namespace_looks_like_the_host,
     podmans_start_by_path,
     rootlesskits_start_by_pid,
@@ -28,6 +30,10 @@ cases![
     addresses_that_stand_for_the_host,
     names_are_forwarded,
     a_busy_port_fails_the_start,
+    its_number_may_go_to_a_pipe,
+    what_ends_it_in_the_background,
+    nobody_is_served_for_whom_it_has_not_started,
+    its_callers_mounts_can_go,
     it_ends_with_its_namespace,
     descriptors_that_run_out_are_no_end,
     without_an_interface,
@@ -99,6 +105,12 @@ impl<'h> Pasta<'h> {
         Ok(line.unwrap_or_default().trim().to_owned())
     }
 
+    /// Its process in the namespace, of which it has no other (proc_tid_children(5)).
+    fn outpost(&self) -> Outcome<i32> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid))?;
+        Ok(children.trim().parse()?)
+    }
+
     /// Ends it as its callers do, and waits until it has.
     fn end(&self) -> Outcome {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), Signal::SIGTERM)?;
@@ -163,6 +175,53 @@ fn a_command_in_a_namespace_of_its_own(host: &Host) -> Outcome {
     );
     same("out", pasta(host, &line)?.ok()?.as_str(), "answer hello")?;
     echo.says(&format!("peer {HOST} "))
+}
+
+/// `nohup`, and no more than that: SIGPIPE is ignored by ourselves.
+fn a_command_ignores_what_its_caller_did(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    let ignored = |line: &str| {
+        let said = host.user(line)?.ok()?;
+        let bits = u64::from_str_radix(said.trim_start_matches("SigIgn:\t"), 16)?;
+        Ok::<_, crate::verdict::Trouble>(bits)
+    };
+    let by_us = |before: &str| {
+        let binary = host.binary();
+        let look = "-q --config-net -- grep SigIgn /proc/self/status";
+        ignored(&format!("sh -c '{before} exec {binary} pasta {look}'"))
+    };
+    // Whoever runs the tests may ignore some, which nobody undoes.
+    let own = ignored("grep SigIgn /proc/self/status")?;
+    // A bit for each signal, from 1 on: HUP, INT, PIPE and TERM; SIGPIPE is ignored by ourselves.
+    same("as the caller", by_us("trap \"\" HUP INT PIPE TERM;")?, own | 0x5003)?;
+    same("and nothing of our own", by_us("trap \"\" HUP;")?, own | 1)
+}
+
+/// As the first of its process namespace it is not sent what it has no handler for; a shell that has one goes on.
+fn a_command_is_interrupted(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    for (name, signal, code) in [("interrupted", Signal::SIGINT, 130), ("quit", Signal::SIGQUIT, 0)] {
+        let words = "pasta -q --config-net -- sh -c 'echo ready; exec sleep 60'";
+        let mut program = host.gangplank_start(name, words)?;
+        program.says("ready")?;
+        program.signal(signal)?;
+        same(name, program.ends(PATIENCE)?, code)?;
+    }
+    for (name, handler) in [("catches", "echo heard"), ("ignores", "")] {
+        let over = host.home().join(name);
+        let words = format!(
+            "pasta -q --config-net -- sh -c 'trap \"{handler}\" INT; echo ready; until [ -e {} ]; do sleep 0.1; done; exit 7'",
+            over.display()
+        );
+        let mut program = host.gangplank_start(name, &words)?;
+        program.says("ready")?;
+        program.signal(Signal::SIGINT)?;
+        // Long enough for one that takes it for its own.
+        crate::process::pause(Duration::from_millis(300));
+        fs::write(&over, "")?;
+        same(name, program.ends(PATIENCE)?, 7)?;
+    }
+    Ok(())
 }
 
 fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {
@@ -433,6 +492,95 @@ fn a_busy_port_fails_the_start(host: &Host) -> Outcome {
     holds("a device is no namespace", pasta.is_err())
 }
 
+/// Whoever reads there waits for the end, which is no later than readiness.
+fn its_number_may_go_to_a_pipe(host: &Host) -> Outcome {
+    for file in ["/dev/stdout", "/dev/stderr"] {
+        let ship = Ship::sail(host)?;
+        let said = host.user(&format!(
+            "sh -c 'pid=$({} pasta -q --config-net -P {file} {} 2>&1) && echo $pid'",
+            host.binary(),
+            ship.pid()
+        ))?;
+        let pid: i32 = said.ok()?.parse()?;
+        holds("it serves", fs::exists(format!("/proc/{pid}/ns/net"))?)?;
+        drop(ship);
+        until(PATIENCE, "pasta has ended", || {
+            Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
+        })?;
+    }
+    Ok(())
+}
+
+/// SIGTERM and SIGQUIT, and nothing that somebody means for a terminal or for another; of both its processes.
+fn what_ends_it_in_the_background(host: &Host) -> Outcome {
+    let pasta = Pasta::serve(host, "--config-net -t none -u none -T none -U none")?;
+    let ignored = u64::from_str_radix(&pasta.status("SigIgn")?, 16)?;
+    for signal in [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+    ] {
+        holds(format!("{signal} is ignored"), ignored & 1 << (signal as i32 - 1) != 0)?;
+        for pid in [pasta.pid, pasta.outpost()?] {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)?;
+        }
+    }
+    let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
+    let said = pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello")))?;
+    same("it serves on", said.as_str(), "answer hello")?;
+    pasta.outpost()?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pasta.pid), Signal::SIGQUIT)?;
+    pasta.is_gone()
+}
+
+/// Whoever is killed before its end has told nobody that it serves; and then it does not.
+fn nobody_is_served_for_whom_it_has_not_started(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let pipe = host.home().join("pid");
+    host.user(&format!("mkfifo {}", pipe.display()))?.ok()?;
+    let words = format!("pasta -q --config-net -P {} {}", pipe.display(), ship.pid());
+    let mut first = host.gangplank_start("first", &words)?;
+    // Until somebody reads there the copy, which opens it, is before all else.
+    let children = format!("/proc/{0}/task/{0}/children", first.pid());
+    until(PATIENCE, "there is a copy", || {
+        Ok(fs::read_to_string(&children)?.trim().parse::<i32>().is_ok())
+    })?;
+    first.signal(Signal::SIGSTOP)?;
+    let pid: i32 = fs::read_to_string(&pipe)?.trim().parse()?;
+    // Time to say that it serves, and to go on if it can.
+    crate::process::pause(Duration::from_millis(300));
+    first.signal(Signal::SIGKILL)?;
+    same("it was killed", first.ends(PATIENCE)?, 137)?;
+    until(PATIENCE, "the copy has ended", || {
+        Ok(!fs::exists(format!("/proc/{pid}/ns/net"))?)
+    })
+}
+
+/// Neither the folder in which it was started nor that of its number is held.
+fn its_callers_mounts_can_go(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    let folders = ["here", "number"].map(|name| host.home().join(name));
+    for folder in &folders {
+        fs::create_dir(folder)?;
+        let mounted = format!("mount -t tmpfs -o mode=0777 tmpfs {}", folder.display());
+        host.root(&mounted)?.ok()?;
+    }
+    let line = format!(
+        "sh -c 'cd {} && exec {} pasta -q --config-net -P {}/pid {}'",
+        folders[0].display(),
+        host.binary(),
+        folders[1].display(),
+        ship.pid()
+    );
+    host.user(&line)?.ok()?;
+    for folder in &folders {
+        host.root(&format!("umount {}", folder.display()))?.ok()?;
+    }
+    Ok(())
+}
+
 fn it_ends_with_its_namespace(host: &Host) -> Outcome {
     // By process id, and by the process's file, of which the kernel tells nobody.
     for path in [false, true] {
@@ -633,6 +781,10 @@ fn it_keeps_no_file_system_and_no_privilege(host: &Host) -> Outcome {
         same(capabilities, pasta.status(capabilities)?.as_str(), "0000000000000000")?;
     }
     same("NoNewPrivs", pasta.status("NoNewPrivs")?.as_str(), "1")?;
+    let outpost = fs::read_to_string(format!("/proc/{}/status", pasta.outpost()?))?;
+    contains("the other process's filter", &outpost, "\nSeccomp:\t2\n")?;
+    contains("and privileges", &outpost, "\nNoNewPrivs:\t1\n")?;
+    contains("of which it keeps low ports", &outpost, "\nCapEff:\t0000000000000400\n")?;
     let process = format!("/proc/{}", pasta.pid);
     for entry in fs::read_dir(format!("{process}/root"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();

@@ -66,6 +66,8 @@ fn allowed(removes: bool) -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_open, vec![rule(1, to_write(), bits(libc::O_RDONLY))?]);
     if removes {
         rules.insert(libc::SYS_unlinkat, Vec::new());
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_unlink, Vec::new());
     }
     Ok(rules)
 }

@@ -9,7 +9,8 @@
 //!
 //! Of `/run` only the directory in which the host's resolver file really is can be seen, so no bus and no runtime's socket
 //! can be reached. The resolver file is still followed when it changes. [`Cell`] is the same for pasta: the root is empty
-//! where the resolvers were named, and of privilege nothing is left that came with a container's user namespace.
+//! where the resolvers were named, and of privilege nothing is left that came with a container's user namespace. Its process
+//! in that namespace stays where files are, for it removes pasta's at the end, and takes the second step alone.
 
 mod filter;
 mod root;
@@ -67,6 +68,12 @@ impl Cell {
     /// The second step, without removing files.
     pub fn forbid_system_calls() -> Result<(), ConfineError> {
         filter::install(false)?;
+        Ok(())
+    }
+
+    /// The second step for a process that stays in the file system, to remove what is of no use after us.
+    pub fn forbid_system_calls_but_removing() -> Result<(), ConfineError> {
+        filter::install(true)?;
         Ok(())
     }
 }

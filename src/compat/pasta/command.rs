@@ -6,8 +6,8 @@
 //! caller outside.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs;
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
@@ -33,6 +33,17 @@ pub struct Command {
     pid: Pid,
     process: PidFd,
     go: UnixStream,
+    hearing: Hearing,
+}
+
+/// What the command makes of signals.
+///
+/// The first process of a namespace is sent no signal that it has no handler for (pid_namespaces(7)), be it the
+/// terminal's interrupt. In ours it has to be asked whether it has heard of it.
+#[derive(Debug, Default)]
+pub struct Hearing {
+    /// Its proc_pid_status(5), open, as nothing is found by path later; none where it is not the first.
+    status: Option<File>,
 }
 
 /// Makes the namespaces; returns those of users and of the network, too.
@@ -60,7 +71,15 @@ pub fn prepare(words: &[OsString], options: &Options) -> Result<(Command, OwnedF
     };
     let userns = open("user", Namespace::user_at)?;
     let netns = open("net", Namespace::net_at)?;
-    Ok((Command { pid, process, go }, userns.into(), netns.into()))
+    // Without it, the command is taken to hear.
+    let status = File::open(format!("/proc/{pid}/status")).ok().filter(|_| own_pids);
+    let command = Command {
+        pid,
+        process,
+        go,
+        hearing: Hearing { status },
+    };
+    Ok((command, userns.into(), netns.into()))
 }
 
 impl Command {
@@ -68,6 +87,11 @@ impl Command {
     pub fn go(&mut self) {
         // A child that has died is seen to have ended.
         let _ = self.go.write_all(b"1");
+    }
+
+    /// What it makes of signals; for one who asks.
+    pub fn hearing(&mut self) -> Hearing {
+        std::mem::take(&mut self.hearing)
     }
 
     /// Waits for its end and returns its status as a shell has it: 128 and the number for a signal.
@@ -81,6 +105,28 @@ impl Command {
             Ok(_) | Err(_) => 1,
         }
     }
+}
+
+impl Hearing {
+    /// Whether the kernel keeps the signal from it, which has said neither what to do then nor to do nothing.
+    pub fn misses(&self, signal: Signal) -> bool {
+        let Some(mut status) = self.status.as_ref() else {
+            return false;
+        };
+        let mut text = String::new();
+        let read = status.rewind().and_then(|()| status.read_to_string(&mut text));
+        // One that can't be read belongs to a command that has ended.
+        read.is_ok() && !has_chosen(&text, signal)
+    }
+}
+
+/// Whether the signal is caught or ignored, by proc_pid_status(5).
+fn has_chosen(status: &str, signal: Signal) -> bool {
+    let sets = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigIgn:").or(line.strip_prefix("SigCgt:")));
+    let mut sets = sets.filter_map(|set| u64::from_str_radix(set.trim(), 16).ok());
+    sets.any(|set| set & 1 << (signal as i32 - 1) != 0)
 }
 
 /// Root inside is the caller outside, and nobody else exists (user_namespaces(7)).
@@ -149,7 +195,8 @@ fn run(words: &Words, own_pids: bool, mut go: UnixStream) -> u8 {
     }
     // As in the original: ping needs no privilege inside.
     let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0");
-    process::default_signals();
+    // As in the original, what was to be ignored is: `nohup pasta …`.
+    process::restore_signals();
     let error = match execvp(&words.program, &words.arguments) {
         Err(error) => error,
         Ok(never) => match never {},
@@ -162,3 +209,17 @@ fn run(words: &Words, own_pids: bool, mut go: UnixStream) -> u8 {
 
 /// What a mount of /proc needs none of.
 const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_caught_or_ignored_is_chosen() {
+        let status = "SigBlk:\t0000000000000002\nSigIgn:\t0000000000000004\nSigCgt:\t0000000000004000\n";
+        assert!(has_chosen(status, Signal::SIGQUIT), "ignored");
+        assert!(has_chosen(status, Signal::SIGTERM), "caught");
+        assert!(!has_chosen(status, Signal::SIGINT), "blocked is put off");
+        assert!(!Hearing::default().misses(Signal::SIGINT), "not the first");
+    }
+}

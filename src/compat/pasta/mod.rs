@@ -7,6 +7,7 @@
 //! - what can't be looked at is not taken for gone (the original ends when descriptors run out);
 //! - a network namespace by path is served whoever of ours rules it, without `--userns`;
 //! - the control socket and the PID file go with us;
+//! - a command that hears of an interrupt is served on, one that does not ends with us;
 //! - `--no-tcp` alone is no error; nothing is forwarded by TCP then.
 //!
 //! | file | what |

@@ -2,7 +2,9 @@
 //!
 //! Without a command and without `-f` a copy of the process goes into the background and serves, and the first one waits
 //! until the last thing is done that can fail: interface, addresses, routes and every port that was named. Its status is
-//! what callers take for readiness. Then the copy lets go of the caller's streams, for a caller may wait for their end.
+//! what callers take for readiness: it says to the copy that it is going to end well, which nothing but SIGKILL can change
+//! any more, and without that word nobody is served. Then the copy lets go of the caller's streams, for a caller may wait
+//! for their end.
 //!
 //! Order of a start: every file that has a path; whatever needs a single thread (the copy, the command's namespaces, the
 //! outpost), and of that the file system's end last; then runtime, data plane and ports; then less privilege, the PID
@@ -17,14 +19,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::waitpid;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::Mutex;
 
 use super::banner::banner;
+use super::command::Hearing;
 use super::config;
-use super::control::{Control, Listener};
+use super::control::{Control, Listener, Trace};
 use super::facts;
 use super::local::Locals;
 use super::log::{self, LogFile};
@@ -42,7 +46,7 @@ use crate::compat::mooring::{self, Mooring};
 use crate::compat::print;
 use crate::helper::driver::Apart;
 use crate::netns::line::LineError;
-use crate::netns::outpost::{self, Garrison, SocketTables};
+use crate::netns::outpost::{self, Chores, Garrison, SocketTables};
 use crate::netns::{HostView, Refusal};
 use crate::sys::tun::Attached;
 use crate::sys::{code, descriptors, process};
@@ -92,10 +96,10 @@ pub fn start(options: &Options) -> ExitCode {
         Ok(copied) => copied,
         Err(error) => return print::err(&format!("Failed to go into the background: {error}\n")),
     };
-    let mut word = [0];
-    if report.read_exact(&mut word).is_ok() {
+    if report.read_exact(&mut [0]).is_ok() && process::hold_signals().is_ok() && report.write_all(b"1").is_ok() {
         return ExitCode::SUCCESS;
     }
+    drop(report);
     // It has said why.
     let _ = waitpid(child, None);
     ExitCode::FAILURE
@@ -103,13 +107,29 @@ pub fn start(options: &Options) -> ExitCode {
 
 /// The status with which it ends. `report` is told that it serves.
 fn live(options: &Options, report: Option<UnixStream>) -> u8 {
-    serve(options, report).unwrap_or_else(|error| {
-        print::err(&format!("{error}\n"));
-        1
-    })
+    match serve(options, report) {
+        Ok(End::Status(status)) => status,
+        Ok(End::Interrupted) => {
+            // By it, so that a shell that waits for us gives up, too.
+            process::default_signals();
+            let _ = raise(Signal::SIGINT);
+            1
+        }
+        Err(error) => {
+            print::err(&format!("{error}\n"));
+            1
+        }
+    }
 }
 
-fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> {
+/// How it ends when nothing has failed.
+enum End {
+    Status(u8),
+    /// By the terminal's signal, as the original, which does not catch it.
+    Interrupted,
+}
+
+fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError> {
     log::begin(options.loudness, log_file(options)?);
     tracing::info!("pasta {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let mut pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
@@ -126,31 +146,29 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     )?;
     let table = Table::default().after(&plan.steps)?;
     let host = Scanner::new(facts::socket_tables());
-    let Served { userns, netns, life } = target::find(options)?;
+    let Served {
+        userns,
+        netns,
+        mut life,
+    } = target::find(options)?;
     // After the command, which keeps what it was given.
     mooring::raise_descriptor_limit();
-    if report.is_some() {
+    let in_background = report.is_some();
+    if in_background {
         // EPERM: we lead a group already, which does as well.
         let _ = setsid();
+        process::ignore(&DEAF_TO);
     }
     let control = control(options)?;
     let recorder = recorder(options);
     let last = LastOpened::open();
-    let traces = (
-        pid_file.as_ref().map(PidFile::trace),
-        control.as_ref().map(Control::trace),
-    );
-    let farewell = || {
-        if let Some(pid_file) = traces.0 {
-            pid_file.remove();
-        }
-        if let Some(socket) = traces.1 {
-            socket.remove();
-        }
+    let files = Files {
+        pid_file: pid_file.as_mut(),
+        socket: control.as_ref().map(Control::trace),
     };
     let privilege = userns.as_ref().map(OwnedFd::try_clone).transpose()?;
     let outpost = config::outpost(options, &plan);
-    let (line, inside, garrison) = outpost::establish(&outpost, userns, netns, farewell)?;
+    let (line, inside, garrison) = outpost::establish(&outpost, userns, netns, files)?;
     // Whatever follows, these end after everything else. The interface last of all: removing it takes the kernel far
     // longer than giving ports back, and whoever starts the container again wants those.
     let _interface = line.as_ref().map(|line| line.fd.try_clone()).transpose()?;
@@ -171,7 +189,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut signals = Signals::listen(matches!(life, Life::Command(_)))?;
+        let mut signals = Signals::listen(&mut life, in_background)?;
         let requests = control.as_ref().map(Control::listener).transpose()?;
         let Running { ports, mooring } = start.moor(line, inside, garrison).await?;
         if let Some(runas) = runas {
@@ -182,23 +200,52 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
         }
         start.say(&ports);
         let ports = Arc::new(Mutex::new(ports));
-        let in_background = report.is_some();
-        if let Some(mut report) = report {
-            // Nobody waits any more: then nobody is to be served, as whoever started us is gone.
-            report.write_all(b"1")?;
+        if let Some(mut report) = report
+            && let Err(error) = report.write_all(b"1").and_then(|()| report.read_exact(&mut [0]))
+        {
+            // Whoever started us has seen another end: then nobody is to be served.
+            tracing::info!(%error, "nobody waits any more");
+            return Ok(End::Status(1));
         }
         let life = settle(life, in_background, last)?;
         tokio::select! {
-            status = life.over() => Ok(status),
-            () = signals.any() => Ok(0),
+            status = life.over() => Ok(End::Status(status)),
+            end = signals.any() => Ok(end),
             () = lost(mooring.as_ref()) => {
                 tracing::warn!("the interface in the namespace is gone");
-                Ok(0)
+                Ok(End::Status(0))
             }
-            () = follow(&ports) => Ok(0),
-            () = asked(requests.as_ref(), &ports) => Ok(0),
+            () = follow(&ports) => Ok(End::Status(0)),
+            () = asked(requests.as_ref(), &ports) => Ok(End::Status(0)),
         }
     })
+}
+
+/// The files that go with us, in the outpost's hands.
+struct Files<'f> {
+    pid_file: Option<&'f mut PidFile>,
+    socket: Option<Trace>,
+}
+
+impl Chores for Files<'_> {
+    fn arrive(&mut self) {
+        if let Some(file) = &mut self.pid_file {
+            file.close();
+        }
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        Cell::forbid_system_calls_but_removing().map_err(io::Error::other)
+    }
+
+    fn leave(&mut self) {
+        if let Some(file) = &self.pid_file {
+            file.remove();
+        }
+        if let Some(socket) = &self.socket {
+            socket.remove();
+        }
+    }
 }
 
 /// What a start knows.
@@ -378,37 +425,64 @@ fn file_error(what: &'static str, path: &Path, error: &io::Error) -> RunError {
     }
 }
 
-/// The signals that end it well; with a command in the foreground, those of the terminal are the command's alone.
+/// The signals that end it well; with a command in the foreground, those of the terminal are the command's, if it hears of
+/// them.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    of_command: bool,
+    terminate: unix::Signal,
+    /// None in the background, where it is nobody's.
+    interrupt: Option<unix::Signal>,
+    quit: unix::Signal,
+    command: Option<Hearing>,
 }
 
 impl Signals {
-    fn listen(of_command: bool) -> io::Result<Self> {
+    fn listen(life: &mut Life, in_background: bool) -> io::Result<Self> {
+        let interrupt = (!in_background).then(|| signal(SignalKind::interrupt()));
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            interrupt: interrupt.transpose()?,
             quit: signal(SignalKind::quit())?,
-            of_command,
+            command: match life {
+                Life::Command(command) => Some(command.hearing()),
+                Life::Process(_) | Life::Path(_) | Life::Unbound => None,
+            },
         })
     }
 
-    async fn any(&mut self) {
+    async fn any(&mut self) -> End {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => {}
-                _ = self.quit.recv() => {}
-            }
-            if !self.of_command {
-                return;
+            let signal = tokio::select! {
+                _ = self.terminate.recv() => return End::Status(0),
+                () = heard(self.interrupt.as_mut()) => Signal::SIGINT,
+                _ = self.quit.recv() => Signal::SIGQUIT,
+            };
+            match &self.command {
+                None => return End::Status(0),
+                Some(command) if !command.misses(signal) => {}
+                // It ends with us.
+                Some(_) if signal == Signal::SIGINT => return End::Interrupted,
+                Some(_) => return End::Status(0),
             }
         }
     }
 }
+
+async fn heard(signal: Option<&mut unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// What does not end it in the background, with a container's network. The original is the first process of a namespace
+/// there, which lives through all that it does not handle (pid_namespaces(7)).
+const DEAF_TO: [Signal; 5] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+];
 
 /// As often as the original looks.
 const SCAN_PERIOD: Duration = Duration::from_secs(1);
