@@ -468,6 +468,20 @@ def names_at_gateway(stage):
 
 
 @scenario("pasta")
+def names_without_forwarding(stage):
+    """a resolver on the host's loopback, and nobody said where it is asked: at the gateway, which the offer names"""
+    box = stage.box()
+    file = stage.path("plain.pid")
+    stage.tried([stage.program("pasta"), "-q", "-4", *OWN, *CLOSED, "--dhcp-dns", "-P", file, box.pid])
+    kill_later(stage, file)
+    box.ask("run", words=["ip", "link", "set", "tap0", "up"])
+    offer = box.ask("dhcp", interface="tap0")
+    box, _ = own(stage)
+    seen = {"offer": offer, "names": box.ask("name", server=GATEWAY, name=NAME)}
+    return stage.take_for_granted(seen["names"].get("answers") == 1, seen)
+
+
+@scenario("pasta")
 def v6_out(stage):
     """a connection and a datagram over IPv6"""
     box = stage.box()

@@ -27,6 +27,7 @@ cases![
     ports_of_the_host_are_reached_inside,
     addresses_that_stand_for_the_host,
     names_are_forwarded,
+    names_are_asked_at_the_gateway,
     a_busy_port_fails_the_start,
     it_ends_with_its_namespace,
     descriptors_that_run_out_are_no_end,
@@ -404,6 +405,18 @@ fn names_are_forwarded(host: &Host) -> Outcome {
         Ok(dig("+notcp")? == "192.0.2.7")
     })?;
     second.says("www.example.test 1")
+}
+
+/// Nobody named an address for it: a resolver on the host's loopback is asked where that loopback is.
+fn names_are_asked_at_the_gateway(host: &Host) -> Outcome {
+    let words = "--config-net -a 10.0.3.15 -n 24 -g 10.0.3.2 -t none -u none -T none -U none";
+    let pasta = Pasta::serve(host, words)?;
+    let _resolver = host.host_server("resolver", "dns-server 127.0.0.53")?;
+    for way in ["+notcp", "+tcp"] {
+        let said = pasta.run(&format!("dig +short +tries=1 +time=2 {way} @10.0.3.2 www.example.test"))?;
+        same(way, said.trim(), "192.0.2.7")?;
+    }
+    Ok(())
 }
 
 fn a_busy_port_fails_the_start(host: &Host) -> Outcome {

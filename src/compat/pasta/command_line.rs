@@ -120,8 +120,8 @@ impl Options {
             "mtu" => self.take_mtu(&value)?,
             "mac-addr" => self.mac = Some(read::mac(&value)?),
             "ns-mac-addr" => self.ns_mac = Some(read::mac(&value)?),
-            "dns" if value == "none" => self.dns.clear(),
-            "dns" => self.dns.push(read::dns(&value)?),
+            "dns" if value == "none" => self.dns = Some(Vec::new()),
+            "dns" => self.dns.get_or_insert_default().push(read::dns(&value)?),
             "search" => self.take_search(&value)?,
             "hostname" => self.hostname = host_name("hostname", value)?,
             "fqdn" => self.fqdn = host_name("FQDN", value)?,
@@ -237,7 +237,7 @@ impl Options {
 
     fn take_search(&mut self, value: &str) -> Result<(), OptionError> {
         if value == "none" {
-            self.search.clear();
+            self.search = Some(Vec::new());
             return Ok(());
         }
         let domains: Vec<&str> = value.split_ascii_whitespace().collect();
@@ -245,7 +245,8 @@ impl Options {
         if domains.is_empty() || !domains.iter().all(usable) {
             return Err(OptionError::Search(value.to_owned()));
         }
-        self.search.extend(domains.into_iter().map(str::to_owned));
+        let search = self.search.get_or_insert_default();
+        search.extend(domains.into_iter().map(str::to_owned));
         Ok(())
     }
 

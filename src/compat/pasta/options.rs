@@ -44,10 +44,10 @@ pub struct Options {
     pub mac: Option<EthernetAddress>,
     /// The namespace's.
     pub ns_mac: Option<EthernetAddress>,
-    /// `-D`, to be handed out.
-    pub dns: Vec<IpAddr>,
-    /// `-S`, to be handed out.
-    pub search: Vec<String>,
+    /// `-D`, to be handed out instead of the host's; an empty list for none.
+    pub dns: Option<Vec<IpAddr>>,
+    /// `-S`, likewise.
+    pub search: Option<Vec<String>>,
     /// `-H`.
     pub hostname: Option<String>,
     /// `--fqdn`.

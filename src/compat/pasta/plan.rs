@@ -281,8 +281,13 @@ fn mapped<A: Copy + Into<IpAddr> + PartialEq>(
         Mapped::Nothing => None,
         Mapped::Default => gateway.filter(|_| !options.no_map_gw),
     };
-    // A router that is the host's resolver, too, goes on being one.
-    let shadowed = host_loopback.filter(|address| facts.nameservers.contains(&(*address).into()));
+    // A resolver on the host's loopback is asked where that loopback is; a router that is one, too, goes on being one.
+    let stands_for_resolver = |address: &A| {
+        let address: IpAddr = (*address).into();
+        let on_loopback = |server: &IpAddr| server.is_loopback() && server.is_ipv4() == address.is_ipv4();
+        facts.nameservers.contains(&address) || options.dns.is_none() && facts.nameservers.iter().any(on_loopback)
+    };
+    let resolver = family.dns_forward.or(host_loopback.filter(stands_for_resolver));
     Side {
         template: template.map(|link| link.name.clone()),
         addresses,
@@ -293,7 +298,7 @@ fn mapped<A: Copy + Into<IpAddr> + PartialEq>(
             Mapped::At(address) if guest.is_some() => Some(address),
             Mapped::At(_) | Mapped::Nothing | Mapped::Default => None,
         },
-        resolver: family.dns_forward.or(shadowed),
+        resolver,
         resolver_host: family.dns_host,
     }
 }

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use super::banner::banner;
 use super::config;
 use super::control::{Control, Listener};
-use super::facts;
+use super::facts::{self, Names};
 use super::local::Locals;
 use super::log::{self, LogFile};
 use super::options::{Loudness, Options, Target};
@@ -114,13 +114,13 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     tracing::info!("pasta {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let mut pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let runas = privilege::choose(options.runas.as_deref())?;
-    let nameservers = facts::nameservers();
+    let names = Names::of_host();
     let view = look_at_host()?;
     let plan = plan(
         options,
         Facts {
             view: &view,
-            nameservers: &nameservers,
+            nameservers: &names.servers,
             ephemeral: facts::ephemeral_ports(),
         },
     )?;
@@ -164,7 +164,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
     let start = Start {
         options,
         plan: &plan,
-        nameservers: &nameservers,
+        names: &names,
         table,
         host,
         recorder,
@@ -205,7 +205,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<u8, RunError> 
 struct Start<'o> {
     options: &'o Options,
     plan: &'o Plan,
-    nameservers: &'o [std::net::IpAddr],
+    names: &'o Names,
     table: Table,
     host: Scanner,
     recorder: Option<File>,
@@ -228,7 +228,7 @@ impl Start<'_> {
         let options = self.options;
         let mooring = line
             .map(|line| {
-                let settings = config::settings(options, self.plan, self.nameservers);
+                let settings = config::settings(options, self.plan, self.names);
                 Mooring::start_over(settings, line, |line| {
                     let line = match self.recorder.as_ref().and_then(|file| file.try_clone().ok()) {
                         Some(file) => Recorder::over(line, file),
@@ -263,10 +263,11 @@ impl Start<'_> {
 
     fn say(&self, ports: &Ports) {
         let options = self.options;
-        let told = options.loudness != Loudness::Quiet && !matches!(options.target, Target::Command(_));
-        if told {
+        let wanted = options.loudness != Loudness::Quiet && !matches!(options.target, Target::Command(_));
+        if wanted {
             let mac = config::mac(options);
-            print::err(&banner(options, self.plan, self.nameservers, mac, ports.table()));
+            let told = config::told(options, self.plan, self.names);
+            print::err(&banner(options, self.plan, &told, mac, ports.table()));
         }
     }
 }
