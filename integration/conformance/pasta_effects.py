@@ -68,6 +68,14 @@ def config_net_both_families(stage):
 
 
 @scenario("pasta")
+def config_net_beside_another(stage):
+    """--config-net in a container that has a default route: its own goes before it"""
+    box = stage.box_with_a_way_out()
+    run = join(stage, box, "-4", *CLOSED)
+    return {"exit": run.exit, "ways": box.ask("ways")}
+
+
+@scenario("pasta")
 def config_net_without(stage):
     """without --config-net nothing has an address"""
     box = stage.box()

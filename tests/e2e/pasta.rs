@@ -18,6 +18,7 @@ cases![
     ten_lives_leave_nothing,
     a_command_in_a_namespace_of_its_own,
     the_namespace_looks_like_the_host,
+    its_default_route_goes_before_another,
     podmans_start_by_path,
     rootlesskits_start_by_pid,
     published_ports_keep_the_clients_address,
@@ -205,6 +206,25 @@ fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {
 }
 
 /// A bind mount of a namespace's file, ports in podman's words, everything else closed, the last option behind the path.
+/// The namespace has networks of its own: what leads over ours is the first of equals, and nothing of theirs is gone.
+fn its_default_route_goes_before_another(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    ship.has_another_default_route(host)?;
+    let words = format!("--config-net -t none -u none -T none -U none {}", ship.pid());
+    let pasta = Pasta::start(host, ship, &words)?;
+    let routes = pasta.run("ip route show default")?;
+    let ways: Vec<&str> = routes
+        .lines()
+        .map(|route| route.split(" proto ").next().unwrap_or(route).trim())
+        .collect();
+    let ours = format!("default via {OUTSIDE} dev up0");
+    same(
+        "in this order",
+        ways.as_slice(),
+        [&ours, "default via 10.5.0.2 dev v0"].as_slice(),
+    )
+}
+
 fn podmans_start_by_path(host: &Host) -> Outcome {
     let ship = Ship::sail(host)?;
     let path = host.folder().join("netns");
