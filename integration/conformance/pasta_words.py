@@ -38,7 +38,6 @@ REFUSED = [
     ("netmask_beyond", ["--config-net", "-a", "10.0.3.15", "-n", "33", "{pid}"], [r"Invalid netmask: 33"]),
     ("gateway_word", ["--config-net", "-g", "there", "{pid}"], [r"Invalid gateway address: there"]),
     ("interface_missing", ["--config-net", "-i", "eth77", "{pid}"], [r"eth77"]),
-    ("families_excluded", ["--config-net", "-4", "-6", "{pid}"], [r"mutually exclusive"]),
     ("dns_forward_word", ["--config-net", "--dns-forward", "x", "{pid}"], [r"Invalid DNS forwarding address: x"]),
     ("pcap_folder_missing", ["--config-net", "-p", "{home}/none/x.pcap", "{pid}"], []),
     ("pid_folder_missing", ["--config-net", "-P", "{home}/none/x.pid", "{pid}"], []),
@@ -281,6 +280,19 @@ def option_twice(stage):
     run = join(stage, box, *CLOSED, "-I", "tap1", "-I", "tap2", "-m", "1400", "-m", "1300")
     links = box.ask("links")
     return {"exit": run.exit, "mtu": links.get("tap2", {}).get("mtu"), "first": "tap1" in links}
+
+
+@scenario("pasta")
+def families_excluded(stage):
+    """-4 and -6 together"""
+    seen = {}
+    for words in (("-4", "-6"), ("-6", "-4")):
+        box = stage.box()
+        run = join(stage, box, *words, *CLOSED)
+        addresses = box.ask("links").get("host0", {}).get("addresses", [])
+        families = sorted({6 if ":" in it else 4 for it in addresses})
+        seen[" ".join(words)] = {"exit": run.exit, "families": families, "says": run.where(r"mutually exclusive")}
+    return seen
 
 
 @scenario("pasta")

@@ -143,8 +143,12 @@ impl Options {
             "dhcp-dns" => &mut self.dhcp_dns,
             "dhcp-search" => &mut self.dhcp_search,
             "no-map-gw" => &mut self.no_map_gw,
-            "ipv4-only" => &mut self.ipv4_only,
-            "ipv6-only" => &mut self.ipv6_only,
+            "ipv4-only" | "ipv6-only" => {
+                // Each takes the other back.
+                self.ipv4_only = option == "ipv4-only";
+                self.ipv6_only = !self.ipv4_only;
+                return Ok(());
+            }
             "no-tcp" => &mut self.off.tcp,
             "no-udp" => &mut self.off.udp,
             "no-icmp" => &mut self.off.icmp,
@@ -274,10 +278,6 @@ impl Options {
             if given && !self.config_net {
                 return Err(OptionError::NeedsConfigNet(option));
             }
-        }
-        if self.ipv4_only && self.ipv6_only {
-            // As the original has it: neither excludes the other, and both are spoken.
-            (self.ipv4_only, self.ipv6_only) = (false, false);
         }
         Ok(())
     }

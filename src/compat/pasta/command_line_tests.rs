@@ -86,6 +86,15 @@ fn the_last_one_wins_and_a_command_keeps_its_options() {
     assert_eq!(options.mtu, Some(1500));
     assert_eq!(options.v4.address, Some((Ipv4Addr::new(10, 0, 0, 2), None)));
     assert!(options.v6.address.is_some());
+    for (line, families) in [
+        ("-4 -6", (false, true)),
+        ("-6 -4", (true, false)),
+        ("-4 -6 -4", (true, false)),
+        ("1", (true, true)),
+    ] {
+        let options = read(line).unwrap();
+        assert_eq!((options.wants_v4(), options.wants_v6()), families, "{line}");
+    }
     let words = ["sh", "-c", "-m"].map(OsString::from);
     assert_eq!(options.target, Target::Command(words.to_vec()));
     assert_eq!(read("").unwrap().target, Target::Command(Vec::new()));
