@@ -39,6 +39,7 @@ REFUSED = [
     ("gateway_word", ["--config-net", "-g", "there", "{pid}"], [r"Invalid gateway address: there"]),
     ("interface_missing", ["--config-net", "-i", "eth77", "{pid}"], [r"eth77"]),
     ("dns_forward_word", ["--config-net", "--dns-forward", "x", "{pid}"], [r"Invalid DNS forwarding address: x"]),
+    ("pcap_nowhere", ["--config-net", "-p", "", "{pid}"], [r"Invalid pcap path: "]),
     ("pcap_folder_missing", ["--config-net", "-p", "{home}/none/x.pcap", "{pid}"], []),
     ("pid_folder_missing", ["--config-net", "-P", "{home}/none/x.pid", "{pid}"], []),
     ("log_folder_missing", ["--config-net", "-l", "{home}/none/x.log", "{pid}"], []),
@@ -314,7 +315,8 @@ def packet_capture(stage):
     box.ask("ping", to="10.0.3.2", limit=1)
     with open(file, "rb") as data:
         start = data.read()
-    return {"exit": run.exit, "magic": start[:4].hex() in ("d4c3b2a1", "a1b2c3d4"), "packets": len(start) > 100}
+    return {"exit": run.exit, "magic": start[:4].hex() in ("d4c3b2a1", "a1b2c3d4"), "packets": len(start) > 100,
+            "mode": oct(os.stat(file).st_mode & 0o777)}
 
 
 @scenario("pasta")

@@ -1,7 +1,7 @@
 //! As pasta and pesto: what podman, buildah and RootlessKit rely on, said and done as they do it.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -636,7 +636,9 @@ fn pesto_adds_twice_and_deletes_twice(host: &Host) -> Outcome {
 
 fn what_passes_is_recorded(host: &Host) -> Outcome {
     let record = host.home().join("record");
+    // Of others the namespace's secrets are none of the business.
     let pasta = Pasta::serve(host, &format!("--config-net -p {} -t none -u none", record.display()))?;
+    same("mode", fs::metadata(&record)?.permissions().mode() & 0o777, 0o600)?;
     let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello-on-the-wire")))?;
     pasta.end()?;

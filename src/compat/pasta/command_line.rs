@@ -73,6 +73,9 @@ impl Options {
             "log-file" => self.log_file = Some(value.into()),
             "pid" if value.is_empty() => return Err(OptionError::PidFile(String::new())),
             "pid" => self.pid_file = Some(value.into()),
+            "pcap" if value.is_empty() || value.len() >= PATH_BYTES => {
+                return Err(OptionError::PcapPath(value.to_string_lossy().into_owned()));
+            }
             "pcap" => self.pcap = Some(value.into()),
             "conf-path" if value.is_empty() || value.len() >= SOCKET_PATH_BYTES => {
                 return Err(OptionError::ConfPath(value.to_string_lossy().into_owned()));
@@ -319,6 +322,9 @@ fn host_name(what: &'static str, name: String) -> Result<Option<String>, OptionE
     }
     Ok(Some(name).filter(|name| !name.is_empty()))
 }
+
+/// Of a path, with the zero at its end (linux/limits.h, PATH_MAX).
+const PATH_BYTES: usize = 4096;
 
 /// Of a socket's path, with the zero at its end (unix(7)).
 const SOCKET_PATH_BYTES: usize = 108;

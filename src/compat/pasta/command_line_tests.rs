@@ -144,6 +144,7 @@ fn refused_in_the_originals_words() {
         ("-1", "--one-off is for passt mode only"),
         ("--stats 1", "Can't display statistics if not running in foreground"),
         ("-P ''", "Invalid PID file: "),
+        ("-p ''", "Invalid pcap path: "),
         ("-D foo", "Cannot use DNS address foo"),
         (
             "--map-guest-addr 127.0.0.1",
@@ -152,6 +153,9 @@ fn refused_in_the_originals_words() {
     ] {
         assert_eq!(read(line).unwrap_err(), words, "{line}");
     }
+    // As long as a path may be, and longer.
+    read(&format!("-p {}", "x".repeat(4095))).unwrap();
+    read(&format!("-p {}", "x".repeat(4096))).unwrap_err();
 }
 
 #[test]
