@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -294,6 +295,17 @@ def families_excluded(stage):
         families = sorted({6 if ":" in it else 4 for it in addresses})
         seen[" ".join(words)] = {"exit": run.exit, "families": families, "says": run.where(r"mutually exclusive")}
     return seen
+
+
+@scenario("pasta")
+def numbers(stage):
+    """numbers as strtoul(3) reads them: behind space and a plus, and an MTU in any base"""
+    box, port = stage.box(), stage.port()
+    closed = [word for flag in ("-u", "-T", "-U") for word in (flag, "none")]
+    run = join(stage, box, "-4", "-I", "tap0", "-m", " 0x5dc", "-t", f" +{port}", *closed, target=[f" +{box.pid}"])
+    with socket.socket() as sock:
+        taken = not sock.connect_ex(("127.0.0.1", port))
+    return {"exit": run.exit, "mtu": box.ask("links").get("tap0", {}).get("mtu"), "port": taken}
 
 
 @scenario("pasta")

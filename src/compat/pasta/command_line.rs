@@ -288,9 +288,8 @@ impl Options {
 
 /// A lone number is a process, as large as it may be.
 fn pid(operand: &OsStr) -> Option<i32> {
-    let digits = operand.to_str().filter(|text| !text.is_empty())?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
-    Some(digits.parse().unwrap_or(i32::MAX))
+    let number = read::decimal::<u64>(operand.to_str()?)?;
+    Some(number.try_into().unwrap_or(i32::MAX))
 }
 
 /// A name without a slash is one of ip-netns(8)'s.

@@ -103,6 +103,16 @@ fn the_last_one_wins_and_a_command_keeps_its_options() {
         Target::Command(vec!["1".into(), "2".into()])
     );
     assert_eq!(read("99999999999").unwrap().target, Target::Pid(i32::MAX));
+    let target = |operand: &str| match parse([OsString::from(operand)]) {
+        Ok(Asked::Run(options)) => options.target,
+        other => panic!("{operand:?}: {other:?}"),
+    };
+    for operand in [" 123", "+123", "0123", "\t+123"] {
+        assert_eq!(target(operand), Target::Pid(123), "{operand:?}");
+    }
+    for operand in ["123 ", "0x7b", " "] {
+        assert_eq!(target(operand), Target::Command(vec![operand.into()]), "{operand:?}");
+    }
 }
 
 #[test]
