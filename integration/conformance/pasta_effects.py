@@ -1,5 +1,6 @@
 """pasta and pesto: what is set up in a namespace, what goes out, and what comes in by its ports."""
 import contextlib
+import os
 import re
 import socket
 import time
@@ -112,6 +113,41 @@ def address_alone(stage):
     box = stage.box()
     run = join(stage, box, "-4", "-I", "tap0", "-a", ADDRESS, *CLOSED)
     return {"exit": run.exit, "addresses": box.ask("links").get("tap0", {}).get("addresses")}
+
+
+@scenario("pasta")
+def address_in_brackets(stage):
+    """-a with an address in brackets"""
+    box = stage.box()
+    run = join(stage, box, "-6", "-I", "tap0", "-a", f"[{ADDRESS6}]", "-g", GATEWAY6, *CLOSED)
+    return {"exit": run.exit, "addresses": box.ask("links").get("tap0", {}).get("addresses")}
+
+
+@scenario("pasta")
+def mask_alone(stage):
+    """-n without an address: copies keep their length"""
+    box = stage.box()
+    run = join(stage, box, "-4", "-I", "tap0", "-n", "16", *CLOSED)
+    return {"exit": run.exit, "addresses": box.ask("links").get("tap0", {}).get("addresses")}
+
+
+@scenario("pasta")
+def interface_without_addresses(stage):
+    """-i: an interface that has no addresses stands for none"""
+    box = stage.box()
+    run = join(stage, box, "-4", "-i", "quay", *CLOSED)
+    return {"exit": run.exit, "addresses": box.ask("links").get("tap0", {}).get("addresses"), "ways": box.ask("ways")}
+
+
+@scenario("pasta")
+def little_privilege(stage):
+    """--netns-only with a process, and --runas with oneself: nothing is asked for that is not there"""
+    seen, user = {}, os.stat(stage.home).st_uid
+    for words in (("--netns-only",), ("--runas", str(user)), ("--runas", str(user + 1))):
+        box = stage.box()
+        run = join(stage, box, "-4", "-I", "tap0", *words, *CLOSED)
+        seen[words[0] + (" another" if str(user + 1) in words else "")] = {"exit": run.exit, "tap": "tap0" in box.ask("links")}
+    return seen
 
 
 @scenario("pasta")

@@ -39,6 +39,7 @@ cases![
     what_passes_is_recorded,
     it_keeps_no_file_system_and_no_privilege,
     it_is_not_served_unconfined,
+    no_more_is_asked_for_than_there_is,
     refusals_in_the_originals_words,
     probes,
 ];
@@ -729,6 +730,14 @@ fn it_is_not_served_unconfined(host: &Host) -> Outcome {
         "nothing is left",
         !pid_file.exists() || fs::metadata(&pid_file)?.len() == 0,
     )
+}
+
+/// A process's user namespace is joined whatever is said, and who one is already needs no privilege.
+fn no_more_is_asked_for_than_there_is(host: &Host) -> Outcome {
+    let (user, group) = (host.user("id -u")?.ok()?, host.user("id -g")?.ok()?);
+    let runas = format!("--runas {}:{}", user.trim(), group.trim());
+    let pasta = Pasta::serve(host, &format!("--config-net --netns-only {runas} -t none -u none"))?;
+    contains("address", &pasta.run("ip address show dev up0")?, HOST)
 }
 
 fn refusals_in_the_originals_words(host: &Host) -> Outcome {

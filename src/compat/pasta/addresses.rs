@@ -6,14 +6,18 @@ use smoltcp::wire::EthernetAddress;
 
 use super::refused::OptionError;
 
-/// An address for the guest, with or without a prefix length.
+/// An address for the guest, in brackets or without, and with or without a prefix length.
 pub(super) fn guest(text: &str) -> Result<(IpAddr, Option<u8>), OptionError> {
     let invalid = || OptionError::GuestAddress(text.to_owned());
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
-    let address = ip(address).filter(usable).ok_or_else(invalid)?;
+    let bare = match address.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or_else(invalid)?,
+        None => address,
+    };
+    let address = ip(bare).filter(usable).ok_or_else(invalid)?;
     if address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err(invalid());
     }
@@ -185,7 +189,14 @@ mod tests {
             ("10.0.2.100".parse().unwrap(), Some(24))
         );
         assert_eq!(guest("::ffff:1.2.3.4").unwrap(), ("1.2.3.4".parse().unwrap(), None));
+        for (text, prefix) in [("[fd00::5]", None), ("[fd00::5]/48", Some(48))] {
+            assert_eq!(guest(text).unwrap(), ("fd00::5".parse().unwrap(), prefix));
+        }
         for text in [
+            "[fd00::5",
+            "fd00::5]",
+            "[[fd00::5]]",
+            "[fd00::5/64]",
             "foo",
             "0.0.0.0",
             "127.0.0.1",

@@ -16,7 +16,7 @@ pub struct Options {
     pub target: Target,
     /// The user namespace to join for it (`--userns`).
     pub userns: Option<PathBuf>,
-    /// Join no user namespace, and make none.
+    /// Join no user namespace but a process's own, and make none.
     pub netns_only: bool,
     /// Stay when the namespace goes.
     pub no_netns_quit: bool,
