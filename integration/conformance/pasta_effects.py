@@ -807,6 +807,14 @@ def add_twice(stage):
 
 
 @scenario("pesto")
+def add_none(stage):
+    """--add of none: where there are none, and where there are some"""
+    _, _, path = controlled(stage)
+    exits = [pesto(stage, "--add", "-t", "none", path), pesto(stage, "--add", "-t", f"{stage.port()}:80", path)]
+    return {"exits": [*exits, *(pesto(stage, "--add", flag, "none", path) for flag in ("-t", "-u"))]}
+
+
+@scenario("pesto")
 def delete_nothing(stage):
     """--delete of what is not there"""
     _, _, path = controlled(stage)

@@ -223,7 +223,7 @@ fn what_goes_without_saying() {
         let steps = planned(line, &host()).steps;
         let show = |step: &Step| match step {
             Step::Add(pif, rule) => format!("{pif} {rule}"),
-            Step::Delete(..) | Step::Clear(_) => panic!("nothing is there yet"),
+            Step::Delete(..) | Step::Clear(_) | Step::None(..) => panic!("nothing is there yet"),
         };
         steps.iter().map(show).collect::<Vec<_>>()
     };
