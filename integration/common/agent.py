@@ -62,6 +62,12 @@ def routes():
                   for it in found if not it["dst"].startswith(("fe80", "ff00", "multicast")))
 
 
+@order
+def ways():
+    """The default routes of IPv4, the first first."""
+    return [f"{it['gateway']} {it['dev']}" for it in listed("route", "-4") if it["dst"] == "default"]
+
+
 def listed(what, family=None):
     words = ["ip", "-json", *([family] if family else []), what, "show"]
     said = subprocess.run(words, capture_output=True, text=True, env={"PATH": os.environ["PATH"] + ":/sbin:/usr/sbin"}).stdout

@@ -1,5 +1,6 @@
 """pasta and pesto: what is set up in a namespace, what goes out, and what comes in by its ports."""
 import contextlib
+import os
 import re
 import socket
 import time
@@ -68,6 +69,14 @@ def config_net_both_families(stage):
 
 
 @scenario("pasta")
+def config_net_beside_another(stage):
+    """--config-net in a container that has a default route: its own goes before it"""
+    box = stage.box_with_a_way_out()
+    run = join(stage, box, "-4", *CLOSED)
+    return {"exit": run.exit, "ways": box.ask("ways")}
+
+
+@scenario("pasta")
 def config_net_without(stage):
     """without --config-net nothing has an address"""
     box = stage.box()
@@ -104,6 +113,41 @@ def address_alone(stage):
     box = stage.box()
     run = join(stage, box, "-4", "-I", "tap0", "-a", ADDRESS, *CLOSED)
     return {"exit": run.exit, "addresses": box.ask("links").get("tap0", {}).get("addresses")}
+
+
+@scenario("pasta")
+def address_in_brackets(stage):
+    """-a with an address in brackets"""
+    box = stage.box()
+    run = join(stage, box, "-6", "-I", "tap0", "-a", f"[{ADDRESS6}]", "-g", GATEWAY6, *CLOSED)
+    return {"exit": run.exit, "addresses": box.ask("links").get("tap0", {}).get("addresses")}
+
+
+@scenario("pasta")
+def mask_alone(stage):
+    """-n without an address: copies keep their length"""
+    box = stage.box()
+    run = join(stage, box, "-4", "-I", "tap0", "-n", "16", *CLOSED)
+    return {"exit": run.exit, "addresses": box.ask("links").get("tap0", {}).get("addresses")}
+
+
+@scenario("pasta")
+def interface_without_addresses(stage):
+    """-i: an interface that has no addresses stands for none"""
+    box = stage.box()
+    run = join(stage, box, "-4", "-i", "quay", *CLOSED)
+    return {"exit": run.exit, "addresses": box.ask("links").get("tap0", {}).get("addresses"), "ways": box.ask("ways")}
+
+
+@scenario("pasta")
+def little_privilege(stage):
+    """--netns-only with a process, and --runas with oneself: nothing is asked for that is not there"""
+    seen, user = {}, os.stat(stage.home).st_uid
+    for words in (("--netns-only",), ("--runas", str(user)), ("--runas", str(user + 1))):
+        box = stage.box()
+        run = join(stage, box, "-4", "-I", "tap0", *words, *CLOSED)
+        seen[words[0] + (" another" if str(user + 1) in words else "")] = {"exit": run.exit, "tap": "tap0" in box.ask("links")}
+    return seen
 
 
 @scenario("pasta")
@@ -468,6 +512,20 @@ def names_at_gateway(stage):
 
 
 @scenario("pasta")
+def names_without_forwarding(stage):
+    """a resolver on the host's loopback, and nobody said where it is asked: at the gateway, which the offer names"""
+    box = stage.box()
+    file = stage.path("plain.pid")
+    stage.tried([stage.program("pasta"), "-q", "-4", *OWN, *CLOSED, "--dhcp-dns", "-P", file, box.pid])
+    kill_later(stage, file)
+    box.ask("run", words=["ip", "link", "set", "tap0", "up"])
+    offer = box.ask("dhcp", interface="tap0")
+    box, _ = own(stage)
+    seen = {"offer": offer, "names": box.ask("name", server=GATEWAY, name=NAME)}
+    return stage.take_for_granted(seen["names"].get("answers") == 1, seen)
+
+
+@scenario("pasta")
 def v6_out(stage):
     """a connection and a datagram over IPv6"""
     box = stage.box()
@@ -746,6 +804,14 @@ def add_twice(stage):
     _, _, path = controlled(stage)
     port = stage.port()
     return {"exits": [pesto(stage, "--add", "-t", f"{port}:80", path) for _ in range(2)], "client": from_host(HOST, port)}
+
+
+@scenario("pesto")
+def add_none(stage):
+    """--add of none: where there are none, and where there are some"""
+    _, _, path = controlled(stage)
+    exits = [pesto(stage, "--add", "-t", "none", path), pesto(stage, "--add", "-t", f"{stage.port()}:80", path)]
+    return {"exits": [*exits, *(pesto(stage, "--add", flag, "none", path) for flag in ("-t", "-u"))]}
 
 
 @scenario("pesto")

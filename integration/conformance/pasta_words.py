@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -38,8 +39,8 @@ REFUSED = [
     ("netmask_beyond", ["--config-net", "-a", "10.0.3.15", "-n", "33", "{pid}"], [r"Invalid netmask: 33"]),
     ("gateway_word", ["--config-net", "-g", "there", "{pid}"], [r"Invalid gateway address: there"]),
     ("interface_missing", ["--config-net", "-i", "eth77", "{pid}"], [r"eth77"]),
-    ("families_excluded", ["--config-net", "-4", "-6", "{pid}"], [r"mutually exclusive"]),
     ("dns_forward_word", ["--config-net", "--dns-forward", "x", "{pid}"], [r"Invalid DNS forwarding address: x"]),
+    ("pcap_nowhere", ["--config-net", "-p", "", "{pid}"], [r"Invalid pcap path: "]),
     ("pcap_folder_missing", ["--config-net", "-p", "{home}/none/x.pcap", "{pid}"], []),
     ("pid_folder_missing", ["--config-net", "-P", "{home}/none/x.pid", "{pid}"], []),
     ("log_folder_missing", ["--config-net", "-l", "{home}/none/x.log", "{pid}"], []),
@@ -350,6 +351,30 @@ def option_twice(stage):
 
 
 @scenario("pasta")
+def families_excluded(stage):
+    """-4 and -6 together"""
+    seen = {}
+    for words in (("-4", "-6"), ("-6", "-4")):
+        box = stage.box()
+        run = join(stage, box, *words, *CLOSED)
+        addresses = box.ask("links").get("host0", {}).get("addresses", [])
+        families = sorted({6 if ":" in it else 4 for it in addresses})
+        seen[" ".join(words)] = {"exit": run.exit, "families": families, "says": run.where(r"mutually exclusive")}
+    return seen
+
+
+@scenario("pasta")
+def numbers(stage):
+    """numbers as strtoul(3) reads them: behind space and a plus, and an MTU in any base"""
+    box, port = stage.box(), stage.port()
+    closed = [word for flag in ("-u", "-T", "-U") for word in (flag, "none")]
+    run = join(stage, box, "-4", "-I", "tap0", "-m", " 0x5dc", "-t", f" +{port}", *closed, target=[f" +{box.pid}"])
+    with socket.socket() as sock:
+        taken = not sock.connect_ex(("127.0.0.1", port))
+    return {"exit": run.exit, "mtu": box.ask("links").get("tap0", {}).get("mtu"), "port": taken}
+
+
+@scenario("pasta")
 def log_file(stage):
     """--log-file: what it has to say is there"""
     file = stage.path("pasta.log")
@@ -368,7 +393,8 @@ def packet_capture(stage):
     box.ask("ping", to="10.0.3.2", limit=1)
     with open(file, "rb") as data:
         start = data.read()
-    return {"exit": run.exit, "magic": start[:4].hex() in ("d4c3b2a1", "a1b2c3d4"), "packets": len(start) > 100}
+    return {"exit": run.exit, "magic": start[:4].hex() in ("d4c3b2a1", "a1b2c3d4"), "packets": len(start) > 100,
+            "mode": oct(os.stat(file).st_mode & 0o777)}
 
 
 @scenario("pasta")

@@ -36,6 +36,14 @@ def configure(stage):
 
 
 @scenario("slirp4netns")
+def configure_beside_another(stage):
+    """-c in a container that has a default route: its own goes before it"""
+    box = stage.box_with_a_way_out()
+    stage.slirp(box, "-c")
+    return {"ways": box.ask("ways")}
+
+
+@scenario("slirp4netns")
 def configure_nothing(stage):
     """without -c there is a TAP, and neither addresses nor lo are touched"""
     box = stage.box()

@@ -24,7 +24,7 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Reply, receive, send};
-use super::netlink::{ask, connect, index_of};
+use super::netlink::{ask, connect, index_of, prepend_route};
 use super::refusal::Refusal;
 use crate::sys::tun::{Attached, OffloadBits, Tap};
 use crate::sys::{descriptors, process};
@@ -176,11 +176,7 @@ async fn add_route(handle: &Handle, index: u32, LineRoute { to, gateway }: LineR
         Some(gateway) => format!("adding the route to {to} by {gateway}"),
         None => format!("adding the route to {to}"),
     };
-    let added = ask(&step, handle.route().add(route_message(index, to, gateway)).execute()).await;
-    match added {
-        Err(refusal) if refusal.errno() == Some(libc::EEXIST) && to.prefix() == 0 => Err(Refusal::DefaultRouteExists),
-        added => added,
-    }
+    prepend_route(handle, route_message(index, to, gateway), &step).await
 }
 
 fn route_message(index: u32, to: IpNetwork, gateway: Option<IpAddr>) -> RouteMessage {

@@ -17,6 +17,7 @@ use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUE
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
@@ -148,23 +149,37 @@ pub(super) async fn forgo_queue(handle: &Handle, index: u32) {
     let mut message = TcMessage::with_index(index.cast_signed());
     message.header.parent = TcHandle::ROOT;
     message.attributes.push(TcAttribute::Kind("noqueue".to_owned()));
-    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewQueueDiscipline(message));
-    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-    let said = async {
-        let mut answers = handle.clone().request(request)?;
-        while let Some(answer) = answers.next().await {
-            if let NetlinkPayload::Error(error) = answer.payload
-                && error.code.is_some()
-            {
-                return Err(rtnetlink::Error::NetlinkError(error));
-            }
-        }
-        Ok(())
-    };
+    let message = RouteNetlinkMessage::NewQueueDiscipline(message);
+    let said = create(handle, message, NLM_F_REPLACE);
     // Slower with it, but no less right.
     if let Err(error) = ask("taking the queue away", said).await {
         tracing::warn!("interface {index}: {error}");
     }
+}
+
+/// Adds a route as ip-route(8)'s `prepend` does: of those to the same place that are as good, it is the first, and none is
+/// taken away; IPv6 makes one of several ways of them. One that is there already is as good.
+pub(super) async fn prepend_route(handle: &Handle, route: RouteMessage, step: &str) -> Result<(), Refusal> {
+    // Without NLM_F_EXCL, only the very same route is in the way (net/ipv4/fib_trie.c, `fib_table_insert`).
+    match ask(step, create(handle, RouteNetlinkMessage::NewRoute(route), 0)).await {
+        Err(refusal) if refusal.errno() == Some(libc::EEXIST) => Ok(()),
+        added => added,
+    }
+}
+
+/// Asks for something to be made, with these flags besides.
+async fn create(handle: &Handle, message: RouteNetlinkMessage, flags: u16) -> Result<(), rtnetlink::Error> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | flags;
+    let mut answers = handle.clone().request(request)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(error) = answer.payload
+            && error.code.is_some()
+        {
+            return Err(rtnetlink::Error::NetlinkError(error));
+        }
+    }
+    Ok(())
 }
 
 /// Has the TCP of the namespace that we are in send as soon as it may.

@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 use super::channel::{Reply, receive, send};
 use super::host_view::ViewedRoute;
 use super::line::{self, LineError, LineSpec};
-use super::netlink::{ask, connect, index_of, set_sysctl};
+use super::netlink::{ask, connect, index_of, prepend_route, set_sysctl};
 use super::refusal::Refusal;
 use crate::sys::tun::{Attached, OffloadBits};
 use crate::sys::{capabilities, code, descriptors, process};
@@ -313,11 +313,7 @@ async fn add(handle: &Handle, index: u32, route: ViewedRoute) -> Reply<()> {
         Some(gateway) => format!("adding the route to {} by {gateway}", route.to),
         None => format!("adding the route to {}", route.to),
     };
-    match ask(&step, handle.route().add(message(index, route)).execute()).await {
-        // The kernel has made it with an address.
-        Err(refusal) if refusal.errno() == Some(libc::EEXIST) => Ok(()),
-        added => added,
-    }
+    prepend_route(handle, message(index, route), &step).await
 }
 
 fn message(index: u32, route: ViewedRoute) -> RouteMessage {

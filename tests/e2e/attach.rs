@@ -154,6 +154,20 @@ impl Ship {
         Ok(Self(program))
     }
 
+    /// It comes with a network and a default route.
+    pub(crate) fn has_another_default_route(&self, host: &Host) -> Outcome {
+        for line in [
+            "ip link add v0 type veth peer name v1",
+            "ip link set v0 up",
+            "ip link set v1 up",
+            "ip address add 10.5.0.1/24 dev v0",
+            "ip route add default via 10.5.0.2",
+        ] {
+            self.run(host, line)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.0.pid()
     }

@@ -1,7 +1,7 @@
 //! As pasta and pesto: what podman, buildah and RootlessKit rely on, said and done as they do it.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ cases![
     a_command_ignores_what_its_caller_did,
     a_command_is_interrupted,
     the_namespace_looks_like_the_host,
+    its_default_route_goes_before_another,
     podmans_start_by_path,
     rootlesskits_start_by_pid,
     published_ports_keep_the_clients_address,
@@ -29,6 +30,7 @@ cases![
     ports_of_the_host_are_reached_inside,
     addresses_that_stand_for_the_host,
     names_are_forwarded,
+    names_are_asked_at_the_gateway,
     a_busy_port_fails_the_start,
     its_number_may_go_to_a_pipe,
     what_ends_it_in_the_background,
@@ -43,6 +45,7 @@ cases![
     what_passes_is_recorded,
     it_keeps_no_file_system_and_no_privilege,
     it_is_not_served_unconfined,
+    no_more_is_asked_for_than_there_is,
     refusals_in_the_originals_words,
     probes,
 ];
@@ -263,6 +266,25 @@ fn the_namespace_looks_like_the_host(host: &Host) -> Outcome {
 }
 
 /// A bind mount of a namespace's file, ports in podman's words, everything else closed, the last option behind the path.
+/// The namespace has networks of its own: what leads over ours is the first of equals, and nothing of theirs is gone.
+fn its_default_route_goes_before_another(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    ship.has_another_default_route(host)?;
+    let words = format!("--config-net -t none -u none -T none -U none {}", ship.pid());
+    let pasta = Pasta::start(host, ship, &words)?;
+    let routes = pasta.run("ip route show default")?;
+    let ways: Vec<&str> = routes
+        .lines()
+        .map(|route| route.split(" proto ").next().unwrap_or(route).trim())
+        .collect();
+    let ours = format!("default via {OUTSIDE} dev up0");
+    same(
+        "in this order",
+        ways.as_slice(),
+        [&ours, "default via 10.5.0.2 dev v0"].as_slice(),
+    )
+}
+
 fn podmans_start_by_path(host: &Host) -> Outcome {
     let ship = Ship::sail(host)?;
     let path = host.folder().join("netns");
@@ -463,6 +485,18 @@ fn names_are_forwarded(host: &Host) -> Outcome {
         Ok(dig("+notcp")? == "192.0.2.7")
     })?;
     second.says("www.example.test 1")
+}
+
+/// Nobody named an address for it: a resolver on the host's loopback is asked where that loopback is.
+fn names_are_asked_at_the_gateway(host: &Host) -> Outcome {
+    let words = "--config-net -a 10.0.3.15 -n 24 -g 10.0.3.2 -t none -u none -T none -U none";
+    let pasta = Pasta::serve(host, words)?;
+    let _resolver = host.host_server("resolver", "dns-server 127.0.0.53")?;
+    for way in ["+notcp", "+tcp"] {
+        let said = pasta.run(&format!("dig +short +tries=1 +time=2 {way} @10.0.3.2 www.example.test"))?;
+        same(way, said.trim(), "192.0.2.7")?;
+    }
+    Ok(())
 }
 
 fn a_busy_port_fails_the_start(host: &Host) -> Outcome {
@@ -751,7 +785,9 @@ fn pesto_adds_twice_and_deletes_twice(host: &Host) -> Outcome {
 
 fn what_passes_is_recorded(host: &Host) -> Outcome {
     let record = host.home().join("record");
+    // Of others the namespace's secrets are none of the business.
     let pasta = Pasta::serve(host, &format!("--config-net -p {} -t none -u none", record.display()))?;
+    same("mode", fs::metadata(&record)?.permissions().mode() & 0o777, 0o600)?;
     let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE_TOO} 7000 hello-on-the-wire")))?;
     pasta.end()?;
@@ -846,6 +882,14 @@ fn it_is_not_served_unconfined(host: &Host) -> Outcome {
         "nothing is left",
         !pid_file.exists() || fs::metadata(&pid_file)?.len() == 0,
     )
+}
+
+/// A process's user namespace is joined whatever is said, and who one is already needs no privilege.
+fn no_more_is_asked_for_than_there_is(host: &Host) -> Outcome {
+    let (user, group) = (host.user("id -u")?.ok()?, host.user("id -g")?.ok()?);
+    let runas = format!("--runas {}:{}", user.trim(), group.trim());
+    let pasta = Pasta::serve(host, &format!("--config-net --netns-only {runas} -t none -u none"))?;
+    contains("address", &pasta.run("ip address show dev up0")?, HOST)
 }
 
 fn refusals_in_the_originals_words(host: &Host) -> Outcome {

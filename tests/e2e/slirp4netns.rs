@@ -17,6 +17,7 @@ use crate::verdict::{Outcome, contains, fail, holds, same};
 cases![
     ten_lives_leave_nothing,
     a_configured_namespace_goes_out,
+    its_default_route_goes_before_another,
     a_tap_that_was_made_before_is_used,
     a_namespace_by_path,
     a_tap_by_descriptor,
@@ -175,6 +176,22 @@ fn a_configured_namespace_goes_out(host: &Host) -> Outcome {
         "* Recommended IP:  10.0.2.100\n",
     )?;
     same("a caller's signal", slirp.ends(Signal::SIGTERM)?, 143)
+}
+
+fn its_default_route_goes_before_another(host: &Host) -> Outcome {
+    let ship = Ship::sail(host)?;
+    ship.has_another_default_route(host)?;
+    let _slirp = Slirp::start(host, "slirp", &format!("-c {} tap0", ship.pid()))?;
+    let routes = ship.run(host, "ip route show default")?;
+    let ways: Vec<&str> = routes
+        .lines()
+        .map(|route| route.split(" proto ").next().unwrap_or(route).trim())
+        .collect();
+    same(
+        "in this order",
+        ways.as_slice(),
+        ["default via 10.0.2.2 dev tap0", "default via 10.5.0.2 dev v0"].as_slice(),
+    )
 }
 
 /// RootlessKit's form: the TAP exists, and the namespace configures itself, with any address.

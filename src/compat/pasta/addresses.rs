@@ -6,21 +6,25 @@ use smoltcp::wire::EthernetAddress;
 
 use super::refused::OptionError;
 
-/// An address for the guest, with or without a prefix length.
+/// An address for the guest, in brackets or without, and with or without a prefix length.
 pub(super) fn guest(text: &str) -> Result<(IpAddr, Option<u8>), OptionError> {
     let invalid = || OptionError::GuestAddress(text.to_owned());
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
-    let address = ip(address).filter(usable).ok_or_else(invalid)?;
+    let bare = match address.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or_else(invalid)?,
+        None => address,
+    };
+    let address = ip(bare).filter(usable).ok_or_else(invalid)?;
     if address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err(invalid());
     }
     let prefix = match prefix {
         None => None,
         Some(text_of) => {
-            let bits: u16 = digits(text_of).ok_or_else(invalid)?;
+            let bits: u16 = decimal(text_of).ok_or_else(invalid)?;
             let longest = if address.is_ipv4() { 32 } else { 128 };
             let bits = u8::try_from(bits).ok().filter(|bits| *bits <= longest);
             Some(bits.ok_or_else(|| OptionError::Prefix(text.to_owned()))?)
@@ -32,7 +36,7 @@ pub(super) fn guest(text: &str) -> Result<(IpAddr, Option<u8>), OptionError> {
 /// A mask, as a number of bits or in dotted decimal.
 pub(super) fn mask(text: &str) -> Result<u8, OptionError> {
     let invalid = || OptionError::Prefix(text.to_owned());
-    if let Some(bits) = digits::<u8>(text) {
+    if let Some(bits) = any_base::<u8>(text) {
         return Some(bits).filter(|bits| *bits <= 32).ok_or_else(invalid);
     }
     let mask = u32::from(text.parse::<Ipv4Addr>().map_err(|_| invalid())?);
@@ -106,7 +110,7 @@ pub(super) fn mac(text: &str) -> Result<EthernetAddress, OptionError> {
 
 /// An MTU in bytes; 0, and what is too small for IP, is none.
 pub(super) fn mtu(text: &str) -> Result<u16, OptionError> {
-    let number: u64 = digits(text).ok_or_else(|| OptionError::Mtu(text.to_owned()))?;
+    let number: u64 = any_base(text).ok_or_else(|| OptionError::Mtu(text.to_owned()))?;
     u16::try_from(number)
         .ok()
         .filter(|mtu| *mtu <= LARGEST_MTU)
@@ -115,7 +119,7 @@ pub(super) fn mtu(text: &str) -> Result<u16, OptionError> {
 
 /// The most bytes of a log file.
 pub(super) fn log_size(text: &str) -> Result<u64, OptionError> {
-    digits(text)
+    any_base(text)
         .filter(|size| *size >= SMALLEST_LOG)
         .ok_or_else(|| OptionError::LogSize(text.to_owned()))
 }
@@ -130,10 +134,33 @@ pub(super) fn class_prefix(address: Ipv4Addr) -> u8 {
     }
 }
 
-/// Decimal digits only; `parse` would take a sign.
-pub(super) fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
-    text.parse().ok()
+/// A number in decimal, as strtoul(3) reads it.
+pub(super) fn decimal<T: TryFrom<u64>>(text: &str) -> Option<T> {
+    number(bare(text), 10)
+}
+
+/// A number in the base that it is written in: 0x for hexadecimal, 0 for octal.
+pub(super) fn any_base<T: TryFrom<u64>>(text: &str) -> Option<T> {
+    let text = bare(text);
+    if let Some(hexadecimal) = text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        number(hexadecimal, 16)
+    } else if text.starts_with('0') {
+        number(text, 8)
+    } else {
+        number(text, 10)
+    }
+}
+
+/// Without what strtoul(3) passes over: space (isspace(3)) and a plus. A minus is none of what is read here.
+fn bare(text: &str) -> &str {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    text.strip_prefix('+').unwrap_or(text)
+}
+
+/// Digits only; a sign would be taken, too.
+fn number<T: TryFrom<u64>>(digits: &str, base: u32) -> Option<T> {
+    digits.chars().all(|digit| digit.is_digit(base)).then_some(())?;
+    u64::from_str_radix(digits, base).ok()?.try_into().ok()
 }
 
 fn ip(text: &str) -> Option<IpAddr> {
@@ -162,7 +189,14 @@ mod tests {
             ("10.0.2.100".parse().unwrap(), Some(24))
         );
         assert_eq!(guest("::ffff:1.2.3.4").unwrap(), ("1.2.3.4".parse().unwrap(), None));
+        for (text, prefix) in [("[fd00::5]", None), ("[fd00::5]/48", Some(48))] {
+            assert_eq!(guest(text).unwrap(), ("fd00::5".parse().unwrap(), prefix));
+        }
         for text in [
+            "[fd00::5",
+            "fd00::5]",
+            "[[fd00::5]]",
+            "[fd00::5/64]",
             "foo",
             "0.0.0.0",
             "127.0.0.1",
@@ -194,7 +228,29 @@ mod tests {
 
     #[test]
     fn numbers_and_hardware() {
-        assert_eq!(mtu("1500").unwrap(), 1500);
+        for text in ["1500", " 1500", "+1500", "\t\n+1500", "0x5dc", "0X5DC", "02734"] {
+            assert_eq!(mtu(text).unwrap(), 1500, "{text:?}");
+        }
+        for text in [
+            "",
+            " ",
+            "+",
+            "1500 ",
+            "++1500",
+            "+ 1500",
+            "-1",
+            "0x",
+            "0x+5dc",
+            "08",
+            "1e3",
+            "\u{a0}1500",
+        ] {
+            assert_eq!(mtu(text).unwrap_err().to_string(), format!("Invalid MTU: {text}"));
+        }
+        assert_eq!(mask(" 0x18").unwrap(), 24);
+        assert_eq!(log_size("+100000").unwrap(), 100_000);
+        assert_eq!(guest("1.2.3.4/ 024").unwrap().1, Some(24), "in decimal always");
+        assert!(guest("1.2.3.4/0x18").is_err());
         assert_eq!(mtu("abc").unwrap_err().to_string(), "Invalid MTU: abc");
         assert_eq!(mtu("99999").unwrap_err().to_string(), "MTU 99999 too large (max 65521)");
         assert_eq!(log_size("1m").unwrap_err().to_string(), "Invalid --log-size: 1m");

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use super::facts::Names;
 use super::options::Options;
 use super::plan::{Plan, Side};
 use super::rule::Pif;
 use super::table::Table;
 
-/// The lines, as the original has them.
-pub fn banner(options: &Options, plan: &Plan, nameservers: &[IpAddr], mac: [u8; 6], table: &Table) -> String {
+/// The lines, as the original has them; `names` are what the namespace may be told.
+pub fn banner(options: &Options, plan: &Plan, names: &Names, mac: [u8; 6], table: &Table) -> String {
     let mut text = String::new();
     if let Some(path) = &options.conf_path {
         let _ = writeln!(text, "Configuration socket: {}", path.display());
@@ -29,7 +30,7 @@ pub fn banner(options: &Options, plan: &Plan, nameservers: &[IpAddr], mac: [u8; 
         if let Some(gateway) = v4.gateway {
             let _ = writeln!(text, "    router: {gateway}");
         }
-        servers(&mut text, nameservers.iter().filter(|server| server.is_ipv4()));
+        told(&mut text, names, IpAddr::is_ipv4);
     }
     if let Some(v6) = &plan.v6 {
         mapped(&mut text, "::1", v6);
@@ -40,7 +41,7 @@ pub fn banner(options: &Options, plan: &Plan, nameservers: &[IpAddr], mac: [u8; 
         if let Some(gateway) = v6.gateway {
             let _ = writeln!(text, "    router: {gateway}");
         }
-        servers(&mut text, nameservers.iter().filter(|server| server.is_ipv6()));
+        told(&mut text, names, IpAddr::is_ipv6);
     }
     for (pif, title) in [(Pif::Host, "Inbound"), (Pif::Splice, "Outbound")] {
         let _ = writeln!(text, "{title} forwarding rules ({pif}):");
@@ -76,11 +77,17 @@ fn mapped<A: std::fmt::Display>(text: &mut String, loopback: &str, side: &Side<A
     }
 }
 
-fn servers<'s>(text: &mut String, servers: impl Iterator<Item = &'s IpAddr>) {
-    for (number, server) in servers.enumerate() {
+fn told(text: &mut String, names: &Names, of_family: impl Fn(&IpAddr) -> bool) {
+    let servers = names.servers.iter().filter(|server| of_family(server));
+    list(text, "DNS", servers);
+    list(text, "DNS search list", names.search.iter());
+}
+
+fn list(text: &mut String, title: &str, entries: impl Iterator<Item = impl std::fmt::Display>) {
+    for (number, entry) in entries.enumerate() {
         if number == 0 {
-            *text += "DNS:\n";
+            let _ = writeln!(text, "{title}:");
         }
-        let _ = writeln!(text, "    {server}");
+        let _ = writeln!(text, "    {entry}");
     }
 }

@@ -73,6 +73,9 @@ impl Options {
             "log-file" => self.log_file = Some(value.into()),
             "pid" if value.is_empty() => return Err(OptionError::PidFile(String::new())),
             "pid" => self.pid_file = Some(value.into()),
+            "pcap" if value.is_empty() || value.len() >= PATH_BYTES => {
+                return Err(OptionError::PcapPath(value.to_string_lossy().into_owned()));
+            }
             "pcap" => self.pcap = Some(value.into()),
             "conf-path" if value.is_empty() || value.len() >= SOCKET_PATH_BYTES => {
                 return Err(OptionError::ConfPath(value.to_string_lossy().into_owned()));
@@ -120,8 +123,8 @@ impl Options {
             "mtu" => self.take_mtu(&value)?,
             "mac-addr" => self.mac = Some(read::mac(&value)?),
             "ns-mac-addr" => self.ns_mac = Some(read::mac(&value)?),
-            "dns" if value == "none" => self.dns.clear(),
-            "dns" => self.dns.push(read::dns(&value)?),
+            "dns" if value == "none" => self.dns = Some(Vec::new()),
+            "dns" => self.dns.get_or_insert_default().push(read::dns(&value)?),
             "search" => self.take_search(&value)?,
             "hostname" => self.hostname = host_name("hostname", value)?,
             "fqdn" => self.fqdn = host_name("FQDN", value)?,
@@ -143,8 +146,12 @@ impl Options {
             "dhcp-dns" => &mut self.dhcp_dns,
             "dhcp-search" => &mut self.dhcp_search,
             "no-map-gw" => &mut self.no_map_gw,
-            "ipv4-only" => &mut self.ipv4_only,
-            "ipv6-only" => &mut self.ipv6_only,
+            "ipv4-only" | "ipv6-only" => {
+                // Each takes the other back.
+                self.ipv4_only = option == "ipv4-only";
+                self.ipv6_only = !self.ipv4_only;
+                return Ok(());
+            }
             "no-tcp" => &mut self.off.tcp,
             "no-udp" => &mut self.off.udp,
             "no-icmp" => &mut self.off.icmp,
@@ -237,7 +244,7 @@ impl Options {
 
     fn take_search(&mut self, value: &str) -> Result<(), OptionError> {
         if value == "none" {
-            self.search.clear();
+            self.search = Some(Vec::new());
             return Ok(());
         }
         let domains: Vec<&str> = value.split_ascii_whitespace().collect();
@@ -245,7 +252,8 @@ impl Options {
         if domains.is_empty() || !domains.iter().all(usable) {
             return Err(OptionError::Search(value.to_owned()));
         }
-        self.search.extend(domains.into_iter().map(str::to_owned));
+        let search = self.search.get_or_insert_default();
+        search.extend(domains.into_iter().map(str::to_owned));
         Ok(())
     }
 
@@ -274,19 +282,14 @@ impl Options {
                 return Err(OptionError::NeedsConfigNet(option));
             }
         }
-        if self.ipv4_only && self.ipv6_only {
-            // As the original has it: neither excludes the other, and both are spoken.
-            (self.ipv4_only, self.ipv6_only) = (false, false);
-        }
         Ok(())
     }
 }
 
 /// A lone number is a process, as large as it may be.
 fn pid(operand: &OsStr) -> Option<i32> {
-    let digits = operand.to_str().filter(|text| !text.is_empty())?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
-    Some(digits.parse().unwrap_or(i32::MAX))
+    let number = read::decimal::<u64>(operand.to_str()?)?;
+    Some(number.try_into().unwrap_or(i32::MAX))
 }
 
 /// A name without a slash is one of ip-netns(8)'s.
@@ -318,6 +321,9 @@ fn host_name(what: &'static str, name: String) -> Result<Option<String>, OptionE
     }
     Ok(Some(name).filter(|name| !name.is_empty()))
 }
+
+/// Of a path, with the zero at its end (linux/limits.h, PATH_MAX).
+const PATH_BYTES: usize = 4096;
 
 /// Of a socket's path, with the zero at its end (unix(7)).
 const SOCKET_PATH_BYTES: usize = 108;

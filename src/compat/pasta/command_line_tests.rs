@@ -86,6 +86,15 @@ fn the_last_one_wins_and_a_command_keeps_its_options() {
     assert_eq!(options.mtu, Some(1500));
     assert_eq!(options.v4.address, Some((Ipv4Addr::new(10, 0, 0, 2), None)));
     assert!(options.v6.address.is_some());
+    for (line, families) in [
+        ("-4 -6", (false, true)),
+        ("-6 -4", (true, false)),
+        ("-4 -6 -4", (true, false)),
+        ("1", (true, true)),
+    ] {
+        let options = read(line).unwrap();
+        assert_eq!((options.wants_v4(), options.wants_v6()), families, "{line}");
+    }
     let words = ["sh", "-c", "-m"].map(OsString::from);
     assert_eq!(options.target, Target::Command(words.to_vec()));
     assert_eq!(read("").unwrap().target, Target::Command(Vec::new()));
@@ -94,6 +103,16 @@ fn the_last_one_wins_and_a_command_keeps_its_options() {
         Target::Command(vec!["1".into(), "2".into()])
     );
     assert_eq!(read("99999999999").unwrap().target, Target::Pid(i32::MAX));
+    let target = |operand: &str| match parse([OsString::from(operand)]) {
+        Ok(Asked::Run(options)) => options.target,
+        other => panic!("{operand:?}: {other:?}"),
+    };
+    for operand in [" 123", "+123", "0123", "\t+123"] {
+        assert_eq!(target(operand), Target::Pid(123), "{operand:?}");
+    }
+    for operand in ["123 ", "0x7b", " "] {
+        assert_eq!(target(operand), Target::Command(vec![operand.into()]), "{operand:?}");
+    }
 }
 
 #[test]
@@ -135,6 +154,7 @@ fn refused_in_the_originals_words() {
         ("-1", "--one-off is for passt mode only"),
         ("--stats 1", "Can't display statistics if not running in foreground"),
         ("-P ''", "Invalid PID file: "),
+        ("-p ''", "Invalid pcap path: "),
         ("-D foo", "Cannot use DNS address foo"),
         (
             "--map-guest-addr 127.0.0.1",
@@ -143,6 +163,9 @@ fn refused_in_the_originals_words() {
     ] {
         assert_eq!(read(line).unwrap_err(), words, "{line}");
     }
+    // As long as a path may be, and longer.
+    read(&format!("-p {}", "x".repeat(4095))).unwrap();
+    read(&format!("-p {}", "x".repeat(4096))).unwrap_err();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use smoltcp::wire::EthernetAddress;
 
+use super::facts::{Names, RESOLV_CONF};
 use super::local::Guest;
 use super::options::Options;
 use super::plan::{Plan, Side, upstream};
@@ -38,8 +39,8 @@ pub fn outpost(options: &Options, plan: &Plan) -> OutpostSpec {
     }
 }
 
-/// The engine's settings; `nameservers` are the host's.
-pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Settings {
+/// The engine's settings; `names` are the host's.
+pub fn settings(options: &Options, plan: &Plan, names: &Names) -> Settings {
     let (v4, v6) = (plan.v4.as_ref(), plan.v6.as_ref());
     let gateway = v4.and_then(|side| side.gateway).unwrap_or(UNUSED_GATEWAY);
     let prefix = v4.and_then(|side| side.addresses.first()).map_or(32, IpNetwork::prefix);
@@ -57,9 +58,9 @@ pub fn settings(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Setti
         },
     );
     config.policy.metadata = true;
-    config.policy.layout = layout(options, plan, nameservers);
+    config.policy.layout = layout(options, plan, &names.servers);
     config.ipv6 = v6.map(ipv6);
-    config.dhcp = dhcp(options, plan, nameservers);
+    config.dhcp = dhcp(options, plan, told(options, plan, names));
     Settings {
         config,
         upstreams: upstream(plan).map_or_else(|| Source::File(RESOLV_CONF.into()), Source::Fixed),
@@ -101,7 +102,7 @@ pub fn guest(plan: &Plan) -> Guest {
 
 /// For a namespace that asks: the addresses that are meant for it, of IPv4 where there is a router to tell of, and its own
 /// names. Resolvers and domains are told only where that was asked for.
-fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> {
+fn dhcp(options: &Options, plan: &Plan, names: Names) -> Option<Dhcp> {
     let router = plan.v4.as_ref().and_then(|side| side.gateway);
     let Guest { v4, v6 } = guest(plan);
     let v4 = v4.filter(|_| router.is_some() && !options.off.dhcp);
@@ -109,11 +110,10 @@ fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> 
     if v4.is_none() && v6.is_none() {
         return None;
     }
-    let (dns, search) = names(options, nameservers);
     Some(Dhcp {
         router,
-        dns,
-        search,
+        dns: if options.dhcp_dns { names.servers } else { Vec::new() },
+        search: if options.dhcp_search { names.search } else { Vec::new() },
         hostname: options.hostname.clone(),
         fqdn: options.fqdn.clone(),
         mtu: plan.mtu,
@@ -123,26 +123,21 @@ fn dhcp(options: &Options, plan: &Plan, nameservers: &[IpAddr]) -> Option<Dhcp> 
     })
 }
 
-/// The resolvers and domains that are told, each only where that was asked for.
-fn names(options: &Options, nameservers: &[IpAddr]) -> (Vec<IpAddr>, Vec<String>) {
-    let servers = if options.dns.is_empty() {
-        // Those of the host's loopback are not the namespace's.
-        nameservers
-            .iter()
-            .filter(|server| !server.is_loopback())
-            .copied()
-            .collect()
-    } else {
-        options.dns.clone()
+/// What the namespace may be told of the host's names, if nothing else was said. A resolver on the host's loopback is
+/// where we are asked in its place, or nowhere.
+pub fn told(options: &Options, plan: &Plan, host: &Names) -> Names {
+    let v4 = plan.v4.as_ref().and_then(|side| side.resolver).map(IpAddr::V4);
+    let v6 = plan.v6.as_ref().and_then(|side| side.resolver).map(IpAddr::V6);
+    let inside = |server: &IpAddr| match (server.is_loopback(), server.is_ipv4()) {
+        (false, _) => Some(*server),
+        (true, true) => v4,
+        (true, false) => v6,
     };
-    (
-        if options.dhcp_dns { servers } else { Vec::new() },
-        if options.dhcp_search {
-            options.search.clone()
-        } else {
-            Vec::new()
-        },
-    )
+    let of_host = || host.servers.iter().filter_map(inside).collect();
+    Names {
+        servers: options.dns.clone().unwrap_or_else(of_host),
+        search: options.search.clone().unwrap_or_else(|| host.search.clone()),
+    }
 }
 
 /// Our address on the link: the router's, if that has none but this.
@@ -218,9 +213,6 @@ const DHCPV6: Dhcpv6 = Dhcpv6 {
     unasked: true,
 };
 
-/// Where the host's resolvers are named.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-
 /// Of an interface that was given none.
 const ETHERNET_MTU: u16 = 1500;
 
@@ -256,15 +248,19 @@ mod tests {
             routes: Vec::new(),
             has_ipv6: true,
         };
-        let nameservers = ["127.0.0.53", "192.0.2.53", "2001:db8::53"].map(|server| server.parse().unwrap());
+        let servers = ["127.0.0.53", "192.0.2.53", "2001:db8::53"].map(|server| server.parse().unwrap());
+        let names = Names {
+            servers: servers.to_vec(),
+            search: vec!["host.example".to_owned()],
+        };
         let facts = Facts {
             view: &view,
-            nameservers: &nameservers,
+            nameservers: &names.servers,
             ephemeral: (32_768, 60_999),
         };
         let mut plan = plan(&options, facts).unwrap();
         change(&mut plan);
-        dhcp(&options, &plan, &nameservers)
+        dhcp(&options, &plan, super::told(&options, &plan, &names))
     }
 
     #[test]
@@ -296,12 +292,39 @@ mod tests {
             |_| {},
         )
         .unwrap();
-        let servers = ["192.0.2.53", "2001:db8::53"].map(|server| server.parse().unwrap());
-        assert_eq!(
-            (dhcp.dns, dhcp.search),
-            (servers.to_vec(), vec!["corp.example".to_owned()])
-        );
+        assert_eq!(dhcp.search, ["corp.example"]);
         assert_eq!(dhcp.hostname.as_deref(), Some("in"));
         assert_eq!(dhcp.fqdn.as_deref(), Some("in.example"));
+    }
+
+    /// The host has no routes here: local mode. What is told is what the original tells.
+    #[test]
+    fn a_resolver_on_the_loopback_is_told_as_where_it_is_asked() {
+        for (words, servers) in [
+            ("", "169.254.2.2 192.0.2.53 2001:db8::53"),
+            ("--map-host-loopback 10.9.9.9", "10.9.9.9 192.0.2.53 2001:db8::53"),
+            ("--no-map-gw", "192.0.2.53 2001:db8::53"),
+            ("--map-host-loopback none", "192.0.2.53 2001:db8::53"),
+            ("--dns-forward 10.9.9.8", "10.9.9.8 192.0.2.53 2001:db8::53"),
+            ("--dns-forward fd00::8", "169.254.2.2 192.0.2.53 2001:db8::53"),
+            ("-D 192.0.2.1", "192.0.2.1"),
+            ("-D 192.0.2.1 -D none", ""),
+        ] {
+            let dhcp = told(&format!("--dhcp-dns {words}"), |_| {}).unwrap();
+            let told: Vec<String> = dhcp.dns.iter().map(ToString::to_string).collect();
+            assert_eq!(told.join(" "), servers, "{words}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_search_list_is_told_unless_another_is_given() {
+        for (words, search) in [
+            ("", &["host.example"][..]),
+            ("-S a -S b", &["a", "b"]),
+            ("-S none", &[]),
+        ] {
+            let dhcp = told(&format!("--dhcp-search {words}"), |_| {}).unwrap();
+            assert_eq!(dhcp.search, search, "{words}");
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::net::IpAddr;
+use std::path::Path;
 
+use crate::host::resolver::search_list;
 use crate::netns::outpost::{SocketTables, Table};
 
 /// The ports that the host gives away by itself (ip-sysctl.rst of the kernel, `ip_local_port_range`).
@@ -15,9 +17,28 @@ pub fn ephemeral_ports() -> (u16, u16) {
     }
 }
 
+/// Whom names are asked of, and what they are completed with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    /// Resolvers.
+    pub servers: Vec<IpAddr>,
+    /// The search list.
+    pub search: Vec<String>,
+}
+
+impl Names {
+    /// The host's.
+    pub fn of_host() -> Self {
+        Self {
+            servers: nameservers(),
+            search: search_list(Path::new(RESOLV_CONF)),
+        }
+    }
+}
+
 /// The servers that resolv.conf(5) names; a zone says nothing about an address.
-pub fn nameservers() -> Vec<IpAddr> {
-    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+fn nameservers() -> Vec<IpAddr> {
+    let text = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
     let servers = text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         words.next().filter(|word| *word == "nameserver")?;
@@ -48,6 +69,9 @@ pub fn version(name: &str) -> String {
         env!("CARGO_PKG_VERSION")
     )
 }
+
+/// Where the host's resolvers are named.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The kernel's default.
 const USUAL_RANGE: (u16, u16) = (32_768, 60_999);

@@ -74,7 +74,7 @@ a new one with a command (by default a shell) in it.
 
       --userns PATH        the user namespace to join first
       --netns PATH|NAME    the network namespace
-      --netns-only         join or make no user namespace
+      --netns-only         join or make no user namespace but a process's
       --no-netns-quit      stay when the namespace goes
       --no-pidns           no new process-id namespace for the command
       --no-copy-routes --no-copy-addrs

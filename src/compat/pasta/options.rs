@@ -16,7 +16,7 @@ pub struct Options {
     pub target: Target,
     /// The user namespace to join for it (`--userns`).
     pub userns: Option<PathBuf>,
-    /// Join no user namespace, and make none.
+    /// Join no user namespace but a process's own, and make none.
     pub netns_only: bool,
     /// Stay when the namespace goes.
     pub no_netns_quit: bool,
@@ -44,10 +44,10 @@ pub struct Options {
     pub mac: Option<EthernetAddress>,
     /// The namespace's.
     pub ns_mac: Option<EthernetAddress>,
-    /// `-D`, to be handed out.
-    pub dns: Vec<IpAddr>,
-    /// `-S`, to be handed out.
-    pub search: Vec<String>,
+    /// `-D`, to be handed out instead of the host's; an empty list for none.
+    pub dns: Option<Vec<IpAddr>>,
+    /// `-S`, likewise.
+    pub search: Option<Vec<String>>,
     /// `-H`.
     pub hostname: Option<String>,
     /// `--fqdn`.

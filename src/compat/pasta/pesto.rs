@@ -162,8 +162,11 @@ fn steps(
     let rules = match spec::parse(&value)? {
         Spec::None => {
             let adds = |step: &Step| matches!(step, Step::Add(of, rule) if (*of, rule.protocol) == (pif, protocol));
-            if before.iter().any(adds) || !matches!(mode, Mode::Replace(_)) {
+            if before.iter().any(adds) {
                 return Err(Refused::NoneAfter(letter));
+            }
+            if !matches!(mode, Mode::Replace(_)) {
+                return Ok(vec![Step::None(pif, protocol)]);
             }
             Vec::new()
         }
@@ -310,6 +313,14 @@ mod tests {
         assert_eq!(after(&replaced, "-t none /s").host, []);
         assert_eq!(after(&table, "-A -t 2001 /s"), table, "adding twice");
         assert_eq!(after(&table, "-D -t 9 /s"), table, "deleting nothing");
+        assert_eq!(
+            after(&table, "-A -u none -U none /s"),
+            table,
+            "none where there are none"
+        );
+        let refused = table.after(&asked("-A -t none /s").unwrap().steps).unwrap_err();
+        assert_eq!(refused.to_string(), "-t none conflicts with previous options");
+        assert_eq!(after(&table, "-C HOST -A -t none /s").host, []);
     }
 
     #[test]
@@ -331,7 +342,7 @@ mod tests {
         for (line, words) in [
             ("-C host /s", "Unsupported pif name host"),
             ("-t 99999 /s", "Invalid port specifier '99999'"),
-            ("-A -t none /s", "-t none conflicts with previous options"),
+            ("-A -t 80 -t none /s", "-t none conflicts with previous options"),
             (
                 "-T 127.0.0.1/80 /s",
                 "Listening address not allowed for -T 127.0.0.1/80",

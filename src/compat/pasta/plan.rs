@@ -186,12 +186,17 @@ fn template<'v>(
     if let Some(name) = options.interface.as_ref().or(of_family) {
         let link = view.link(name);
         // The loopback is no template, and exists.
-        let missing = link.is_none() && name != "lo";
-        return if missing {
-            Err(PlanError::NoInterface(name.clone()))
+        if link.is_none() && name != "lo" {
+            return Err(PlanError::NoInterface(name.clone()));
+        }
+        let given = if v4 {
+            options.v4.address.is_some() || options.v4.gateway.is_some()
         } else {
-            Ok(link)
+            options.v6.address.is_some() || options.v6.gateway.is_some()
         };
+        // Where `-i` has nothing to copy, and nothing was given in its place, the family is in local mode.
+        let of_family = |link: &&HostLink| link.addresses.iter().any(|address| address.is_ipv4() == v4);
+        return Ok(link.filter(|link| options.interface.is_none() || given || of_family(link)));
     }
     let routes = || view.routes.iter().filter(|route| route.to.is_ipv4() == v4);
     let default = routes().find(|route| route.to.prefix() == 0);
@@ -208,13 +213,8 @@ fn side4(options: &Options, template: Option<&HostLink>, facts: Facts<'_>) -> Si
     });
     let mut addresses: Vec<IpNetwork> = match given {
         Some(network) => network.into_iter().collect(),
-        None => {
-            let masked = |network: IpNetwork| match options.mask {
-                Some(bits) => IpNetwork::new(network.ip(), bits).unwrap_or(network),
-                None => network,
-            };
-            of_template(template, options, true).into_iter().map(masked).collect()
-        }
+        // Copies keep their length: a mask is of an address that is given.
+        None => of_template(template, options, true),
     };
     let local = template.is_none();
     if addresses.is_empty() {
@@ -281,8 +281,13 @@ fn mapped<A: Copy + Into<IpAddr> + PartialEq>(
         Mapped::Nothing => None,
         Mapped::Default => gateway.filter(|_| !options.no_map_gw),
     };
-    // A router that is the host's resolver, too, goes on being one.
-    let shadowed = host_loopback.filter(|address| facts.nameservers.contains(&(*address).into()));
+    // A resolver on the host's loopback is asked where that loopback is; a router that is one, too, goes on being one.
+    let stands_for_resolver = |address: &A| {
+        let address: IpAddr = (*address).into();
+        let on_loopback = |server: &IpAddr| server.is_loopback() && server.is_ipv4() == address.is_ipv4();
+        facts.nameservers.contains(&address) || options.dns.is_none() && facts.nameservers.iter().any(on_loopback)
+    };
+    let resolver = family.dns_forward.or(host_loopback.filter(stands_for_resolver));
     Side {
         template: template.map(|link| link.name.clone()),
         addresses,
@@ -293,7 +298,7 @@ fn mapped<A: Copy + Into<IpAddr> + PartialEq>(
             Mapped::At(address) if guest.is_some() => Some(address),
             Mapped::At(_) | Mapped::Nothing | Mapped::Default => None,
         },
-        resolver: family.dns_forward.or(shadowed),
+        resolver,
         resolver_host: family.dns_host,
     }
 }

@@ -122,6 +122,12 @@ fn rootlesskits_layout() {
 
 #[test]
 fn masks_by_class_and_routers_beside_the_subnet() {
+    let plan = planned("--config-net -4 -n 16 1", &host());
+    assert_eq!(
+        addresses(&plan),
+        ["198.51.100.1/24", "198.51.100.9/24"],
+        "copies keep theirs"
+    );
     let plan = planned("--config-net -4 -a 10.0.2.100 1", &host());
     assert_eq!(addresses(&plan), ["10.0.2.100/8"]);
     assert_eq!(
@@ -155,6 +161,22 @@ fn templates() {
         planned("-i wan0 1", &view).v4.unwrap().gateway,
         None,
         "it has no default route"
+    );
+    // What has no addresses of a family is no template for it, unless they are given.
+    let plan = planned("--config-net -i wan0 1", &view);
+    assert_eq!(addresses(&plan), ["203.0.113.5/25"]);
+    assert_eq!(shown(&plan.routes()), ["::/0 via fe80::1"]);
+    view.links[0].addresses.clear();
+    let plan = planned("--config-net -i wan0 1", &view);
+    assert_eq!(
+        (plan.ifname.as_str(), addresses(&plan)),
+        ("tap0", vec!["169.254.2.1/16".to_owned()])
+    );
+    assert_eq!(shown(&plan.routes()), ["0.0.0.0/0 via 169.254.2.2", "::/0 via fe80::1"]);
+    let plan = planned("--config-net -i wan0 -4 -a 10.0.3.15/24 -g 10.0.3.2 1", &view);
+    assert_eq!(
+        (plan.ifname.as_str(), addresses(&plan)),
+        ("wan0", vec!["10.0.3.15/24".to_owned()])
     );
     view.routes.retain(|route| route.to.prefix() > 0);
     assert_eq!(planned("1", &view).ifname, "up0", "the first with any route");
@@ -201,7 +223,7 @@ fn what_goes_without_saying() {
         let steps = planned(line, &host()).steps;
         let show = |step: &Step| match step {
             Step::Add(pif, rule) => format!("{pif} {rule}"),
-            Step::Delete(..) | Step::Clear(_) => panic!("nothing is there yet"),
+            Step::Delete(..) | Step::Clear(_) | Step::None(..) => panic!("nothing is there yet"),
         };
         steps.iter().map(show).collect::<Vec<_>>()
     };

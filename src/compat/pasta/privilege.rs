@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, setgid, setgroups, setuid};
 
 /// Why it can't be.
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +23,13 @@ pub enum PrivilegeError {
 /// Who is going to serve; none for whoever we are.
 pub fn choose(runas: Option<&str>) -> Result<Option<(Uid, Gid)>, PrivilegeError> {
     match runas {
-        Some(_) if !geteuid().is_root() => Err(PrivilegeError::NotRoot),
-        Some(wanted) => find(wanted)
-            .map(Some)
-            .ok_or_else(|| PrivilegeError::Unknown(wanted.to_owned())),
+        Some(wanted) => match find(wanted) {
+            None => Err(PrivilegeError::Unknown(wanted.to_owned())),
+            // Whoever one is already needs no privilege.
+            Some(them) if them == (geteuid(), getegid()) && !geteuid().is_root() => Ok(None),
+            Some(_) if !geteuid().is_root() => Err(PrivilegeError::NotRoot),
+            Some(them) => Ok(Some(them)),
+        },
         None if is_the_hosts_root() => Ok(Some(NOBODY)),
         None => Ok(None),
     }
@@ -76,3 +79,23 @@ fn is_the_hosts_root() -> bool {
 
 /// The user and group that own nothing.
 const NOBODY: (Uid, Gid) = (Uid::from_raw(65_534), Gid::from_raw(65_534));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_without_privilege() {
+        let (user, group) = (geteuid(), getegid());
+        let itself = choose(Some(&format!("{user}:{group}"))).unwrap();
+        let other = choose(Some(&format!("{user}:{}", group.as_raw() + 1)));
+        if user.is_root() {
+            assert_eq!(itself, Some((user, group)));
+            assert!(other.is_ok());
+        } else {
+            assert_eq!(itself, None);
+            assert!(matches!(other, Err(PrivilegeError::NotRoot)));
+        }
+        assert!(matches!(choose(Some("no such user")), Err(PrivilegeError::Unknown(_))));
+    }
+}

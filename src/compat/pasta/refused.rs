@@ -72,6 +72,9 @@ pub enum OptionError {
     /// `-P`.
     #[error("Invalid PID file: {0}")]
     PidFile(String),
+    /// `-p`.
+    #[error("Invalid pcap path: {0}")]
+    PcapPath(String),
     /// `-c`.
     #[error("Invalid configuration path: {0}")]
     ConfPath(String),

@@ -29,7 +29,7 @@ use super::banner::banner;
 use super::command::Hearing;
 use super::config;
 use super::control::{Control, Listener, Trace};
-use super::facts;
+use super::facts::{self, Names};
 use super::local::Locals;
 use super::log::{self, LogFile};
 use super::options::{Loudness, Options, Target};
@@ -134,13 +134,13 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError>
     tracing::info!("pasta {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let mut pid_file = options.pid_file.as_deref().map(pid_file).transpose()?;
     let runas = privilege::choose(options.runas.as_deref())?;
-    let nameservers = facts::nameservers();
+    let names = Names::of_host();
     let view = look_at_host()?;
     let plan = plan(
         options,
         Facts {
             view: &view,
-            nameservers: &nameservers,
+            nameservers: &names.servers,
             ephemeral: facts::ephemeral_ports(),
         },
     )?;
@@ -182,7 +182,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError>
     let start = Start {
         options,
         plan: &plan,
-        nameservers: &nameservers,
+        names: &names,
         table,
         host,
         recorder,
@@ -252,7 +252,7 @@ impl Chores for Files<'_> {
 struct Start<'o> {
     options: &'o Options,
     plan: &'o Plan,
-    nameservers: &'o [std::net::IpAddr],
+    names: &'o Names,
     table: Table,
     host: Scanner,
     recorder: Option<File>,
@@ -275,7 +275,7 @@ impl Start<'_> {
         let options = self.options;
         let mooring = line
             .map(|line| {
-                let settings = config::settings(options, self.plan, self.nameservers);
+                let settings = config::settings(options, self.plan, self.names);
                 Mooring::start_over(settings, line, |line| {
                     let line = match self.recorder.as_ref().and_then(|file| file.try_clone().ok()) {
                         Some(file) => Recorder::over(line, file),
@@ -310,10 +310,11 @@ impl Start<'_> {
 
     fn say(&self, ports: &Ports) {
         let options = self.options;
-        let told = options.loudness != Loudness::Quiet && !matches!(options.target, Target::Command(_));
-        if told {
+        let wanted = options.loudness != Loudness::Quiet && !matches!(options.target, Target::Command(_));
+        if wanted {
             let mac = config::mac(options);
-            print::err(&banner(options, self.plan, self.nameservers, mac, ports.table()));
+            let told = config::told(options, self.plan, self.names);
+            print::err(&banner(options, self.plan, &told, mac, ports.table()));
         }
     }
 }

@@ -12,6 +12,7 @@
 
 use std::net::IpAddr;
 
+use super::addresses::decimal;
 use super::rule::{Rule, Transport};
 
 /// A SPEC, taken apart.
@@ -212,10 +213,9 @@ fn range_of(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-/// Decimal digits and nothing else; 0 is read here and refused with the rule, which tells what it was to be.
+/// In decimal, as strtoul(3) reads it; 0 is read here and refused with the rule, which tells what it was to be.
 fn port(text: &str) -> Option<u16> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
-    text.parse().ok()
+    decimal(text)
 }
 
 /// An address, in brackets or without.

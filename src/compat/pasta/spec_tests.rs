@@ -20,9 +20,17 @@ fn listed(spec: &str) -> String {
 
 #[test]
 fn specs_stand_for_what_the_original_lists() {
-    let table: [(&str, &[&str]); 36] = [
+    let table: [(&str, &[&str]); 41] = [
         ("none", &["none"]),
         ("18080", &["TCP [*]:18080  =>  18080 "]),
+        (" 18080", &["TCP [*]:18080  =>  18080 "]),
+        (
+            "127.0.0.1/+18080-\t018081: 80-+81",
+            &["TCP [127.0.0.1]:18080-18081  =>  80-81 "],
+        ),
+        ("18080 ", &["Invalid port specifier '18080 '"]),
+        (" all", &["Invalid port specifier ' all'"]),
+        ("0x4", &["Invalid port specifier '0x4'"]),
         ("all,18080", &["TCP [*]:18080  =>  18080 "]),
         (
             "all",
@@ -121,8 +129,6 @@ fn what_is_no_spec_is_refused() {
         "~99999",
         "80:70000",
         "80 ",
-        " 80",
-        "+80",
         "0x50",
         "auto:1.2.3.4",
         "5000,",

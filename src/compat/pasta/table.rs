@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::{Pif, Rule, RuleError};
+use super::rule::{Pif, Rule, RuleError, Transport};
 
 /// All rules, in the order in which they came.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub enum Step {
     Delete(Pif, Rule),
     /// Have none.
     Clear(Pif),
+    /// Have none of this protocol as it is; those that are there are in the way.
+    None(Pif, Transport),
 }
 
 /// Why a change is refused.
@@ -49,6 +51,9 @@ pub enum TableError {
         /// What is there.
         other: Box<Rule>,
     },
+    /// Some are there, and none was asked for.
+    #[error("-{0} none conflicts with previous options")]
+    NotNone(char),
     /// It makes no sense by itself.
     #[error("{error}\nUnable to add rule {rule}")]
     Rule {
@@ -80,6 +85,11 @@ impl Table {
     fn take(&mut self, step: &Step) -> Result<(), TableError> {
         match step {
             Step::Clear(pif) => self.of_mut(*pif).clear(),
+            Step::None(pif, protocol) => {
+                if self.of(*pif).iter().any(|rule| rule.protocol == *protocol) {
+                    return Err(TableError::NotNone(letter(*pif, *protocol)));
+                }
+            }
             Step::Add(pif, rule) => {
                 let refused = |error| TableError::Rule {
                     rule: Box::new(rule.clone()),
@@ -123,9 +133,18 @@ impl Table {
     }
 }
 
+/// The option that asks for such rules.
+fn letter(pif: Pif, protocol: Transport) -> char {
+    match (pif, protocol) {
+        (Pif::Host, Transport::Tcp) => 't',
+        (Pif::Host, Transport::Udp) => 'u',
+        (Pif::Splice, Transport::Tcp) => 'T',
+        (Pif::Splice, Transport::Udp) => 'U',
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::rule::Transport;
     use super::super::spec::{Spec, parse};
     use super::*;
 

@@ -106,11 +106,8 @@ fn of_process(options: &Options, pid: i32) -> Result<Served, TargetError> {
         .unwrap_or_else(|| format!("/proc/{pid}/ns/user").into());
     // Before the files, so that they are of this very process if it lives afterwards.
     let process = PidFd::open(pid);
-    let userns = if options.netns_only {
-        None
-    } else {
-        different(open("user", &user, Namespace::user_at)?)
-    };
+    // With `--netns-only`, too, as the original has it: nothing can be made in the other without.
+    let userns = different(open("user", &user, Namespace::user_at)?);
     let netns = open("network", &net, Namespace::net_at)?;
     let gone = |_| TargetError::Open {
         kind: "network",

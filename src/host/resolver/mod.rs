@@ -39,7 +39,7 @@ use self::slots::{Asker, Questions, Streams};
 use self::upstreams::Upstreams;
 use crate::network::zone::Zone;
 
-pub use self::search::follow_search;
+pub use self::search::{follow_search, search_list};
 pub use self::upstreams::Source;
 
 /// What a resolver is made with.

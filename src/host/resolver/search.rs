@@ -9,16 +9,18 @@ use super::resolv_conf::search;
 use super::upstreams::read;
 use super::watch::Watch;
 
+/// The domains that `file` names now.
+pub fn search_list(file: &Path) -> Vec<String> {
+    listed(file).unwrap_or_default()
+}
+
 /// Tells of the domains that `file` names, now and whenever they are others; for ever.
 pub async fn follow_search(file: &Path, tell: impl Fn(Vec<String>)) {
     let mut told = None;
     loop {
         // Before the file is read, so that no change falls between.
         let watch = Watch::on(file).ok();
-        // A file that is no file, or not there, is on its way; opening a FIFO would wait.
-        let is_file = fs::metadata(file).is_ok_and(|about| about.is_file());
-        let text = is_file.then(|| read(file).ok()).flatten();
-        if let Some(domains) = text.map(|text| search(&text))
+        if let Some(domains) = listed(file)
             && told.as_ref() != Some(&domains)
         {
             tell(domains.clone());
@@ -29,6 +31,13 @@ pub async fn follow_search(file: &Path, tell: impl Fn(Vec<String>)) {
         // Whoever writes it in place empties it first.
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// None of a file that is no file, or not there: it is on its way. Opening a FIFO would wait.
+fn listed(file: &Path) -> Option<Vec<String>> {
+    let is_file = fs::metadata(file).is_ok_and(|about| about.is_file());
+    let text = is_file.then(|| read(file).ok()).flatten();
+    text.map(|text| search(&text))
 }
 
 /// Never, where inotify is not to be had.
