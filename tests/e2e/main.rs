@@ -77,6 +77,8 @@ macro_rules! cases {
 pub(crate) use cases;
 
 fn main() -> ExitCode {
+    // Whoever runs the tests in the background may have the terminal's signals ignored, and so would all that we start.
+    gangplank::sys::process::default_signals();
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some(runner::INIT) => runner::init(&arguments[2..]),
