@@ -4,7 +4,7 @@ import os
 import subprocess
 
 from host import HOST, HOST6
-from processes import Failure, wait_until
+from processes import Failure, read, wait_until
 from scenarios import scenario
 from servers import LONG_NAME, NAME, TXT
 from stage import FREE, SECOND, SECOND6, SECRET, SILENT, TALK, UNREACHABLE
@@ -210,9 +210,10 @@ def by_path_from_inside(stage):
     """--netns-type=path by somebody who is in the user namespace already, as podman is"""
     outer = stage.box(words=("unshare", "--user", "--map-root-user"))
     inner = stage.path("netns.pid")
-    outer.ask("run", words=["sh", "-c", f"unshare --net sleep 60 >/dev/null 2>&1 & echo $! >{inner}"])
-    with open(inner) as file:
-        pid = int(file.read())
+    # By itself, so that it is in its namespace already.
+    outer.ask("run", words=["sh", "-c", f"unshare --net sh -c 'echo $$ >{inner}; exec sleep 60' >/dev/null 2>&1 &"])
+    wait_until("it is in its namespace", lambda: os.path.exists(inner) and read(inner).endswith("\n"))
+    pid = int(read(inner))
     words = ["nsenter", "--user", "--preserve-credentials", f"--target={outer.pid}", "--", stage.program("slirp4netns"), "-c",
              "--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
     run = stage.started(words)
