@@ -482,3 +482,22 @@ fn a_container_that_goes_when_it_has_said_all_ends_well() {
     let how = Closing::Graceful;
     assert_eq!(net.actions(), [Action::Close { flow, how }]);
 }
+
+#[test]
+fn a_container_that_resets_and_goes_ends_a_flow_once() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let flow = peer.flow;
+    net.send(&peer.data(b"last"));
+    net.send(&peer.rst());
+    net.engine.detach(gangplank::stack::Attachment {
+        mac: MAC,
+        address: ADDRESS.into(),
+    });
+    let how = Closing::Reset;
+    let ends = net
+        .actions()
+        .into_iter()
+        .filter(|action| *action == Action::Close { flow, how });
+    assert_eq!(ends.count(), 1, "the id may be another's by the time of a second");
+}

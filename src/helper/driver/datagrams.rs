@@ -16,9 +16,9 @@ use smoltcp::time::Instant;
 
 use super::apart::Kept;
 use super::command::Destination;
+use super::link::Link;
 use super::token::Readiness;
 use super::train::Train;
-use super::worker::Link;
 use crate::host::echo::{HEADER, PingSocket, Reply, Request};
 use crate::host::errno::{unreachable, unsent, would_block};
 use crate::host::outbound::Outbound;

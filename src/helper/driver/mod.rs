@@ -15,6 +15,7 @@ mod command;
 mod datagrams;
 mod flows;
 mod linger;
+mod link;
 mod load;
 mod queues;
 mod ready;

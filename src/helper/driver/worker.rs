@@ -21,13 +21,14 @@ use super::command::{Command, Events};
 use super::datagrams::{Datagrams, Outgoing};
 use super::flows::{Accepted, Flows};
 use super::linger::Linger;
+use super::link::Link;
 use super::queues::{Queue, Queues};
 use super::ready::Ready;
 use super::siblings::{Mail, Siblings};
 use super::token::Readiness;
 use crate::host::echo::Request;
 use crate::host::outbound::Outbound;
-use crate::stack::{Common, Config, Directory, Engine, FlowId, OUT_BYTES, Offload, Passage, ShardId, TCP_HEADERS};
+use crate::stack::{Common, Config, Directory, Engine, FlowId, Offload, Passage, ShardId, TCP_HEADERS};
 use crate::sys::clock;
 use crate::sys::mapping::Mappings;
 use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
@@ -35,15 +36,6 @@ use crate::uplink::{FRAME_BYTES, FrameError, Uplink};
 /// An engine whose rings lie in memory of the kernel's.
 pub(super) fn engine(directory: Directory, common: &Common, config: Config, seed: [u64; 4]) -> Engine {
     Engine::shard(directory, common, config, Box::new(Mappings::default()), seed)
-}
-
-/// The uplink with its readiness and the one buffer that every outgoing frame is written into.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) uplink: Arc<dyn Uplink>,
-    pub(super) buffer: Buffer,
-    /// Frames that the kernel had no room for; TCP sends them again, datagrams are lost as on any wire.
-    pub(super) dropped: u64,
 }
 
 /// A thread's all.
@@ -457,33 +449,6 @@ impl Worker {
         }
         // Some may be left: come back at once.
         self.ready.push(Readiness::Uplink(0));
-    }
-}
-
-impl Link {
-    fn new(uplink: Arc<dyn Uplink>) -> Self {
-        Self {
-            uplink,
-            buffer: Buffer::new(OUT_BYTES, 0),
-            dropped: 0,
-        }
-    }
-
-    /// Sends a frame as it came, with another header in front.
-    fn pass_on(&mut self, offload: Offload, frame: &[u8], head: &[u8]) {
-        let rest = frame.get(head.len()..).unwrap_or_default();
-        if let Err(error) = self.uplink.send_parts(offload, [head, rest]) {
-            self.dropped += 1;
-            tracing::debug!(%error, len = frame.len(), "frame between containers dropped");
-        }
-    }
-
-    /// Sends what the engine wrote into the buffer.
-    pub(super) fn send(&mut self, transmit: crate::stack::Transmit) {
-        if let Err(error) = self.uplink.send(transmit.offload, transmit.frame(&self.buffer)) {
-            self.dropped += 1;
-            tracing::debug!(%error, len = transmit.len, "frame to the bridge dropped");
-        }
     }
 }
 

@@ -218,6 +218,8 @@ impl Engine {
     /// of it says so, and resets): the flow ends when the shell takes the `Close`.
     pub(super) fn end_by_container(&mut self, id: FlowId) {
         match self.connection(id) {
+            // Its `Close` is on the way, and must not come twice: the id may be another's by then.
+            Some(connection) if connection.told.reset => {}
             Some(connection) if connection.readable() > 0 => {
                 connection.told.reset = true;
                 self.actions.push_back(Action::Drain { flow: id });
