@@ -26,6 +26,8 @@ pub struct TcpSide {
     /// Whoever ends its SYN on the way is to be named.
     traced: Option<IpAddr>,
     phase: Phase,
+    /// The host is known to have accepted, although nobody has been told.
+    accepted: bool,
     readable: bool,
     writable: bool,
     /// The kernel said that no more will come, or that urgent data has: read to the end, short reads or not.
@@ -75,10 +77,11 @@ impl TcpSide {
         let side = side.map_err(|error| unreachable(&error))?;
         // A service of this machine has accepted before connect(2) returns. If none has, SO_ERROR is not to be asked yet:
         // it would tell of what the kernel still means to try again (sk_err_soft).
-        let writable = side.stream.is_connected();
+        let accepted = side.stream.is_connected();
         Ok(Self {
             traced,
-            writable,
+            accepted,
+            writable: accepted,
             ..side
         })
     }
@@ -112,24 +115,25 @@ impl TcpSide {
         }
     }
 
+    /// Has the kernel tell of it; where that fails the other side is told by RST, for nobody will serve it.
     fn register(mut stream: Stream, told: Told, phase: Phase, registry: &Registry, token: Token) -> io::Result<Self> {
-        if let Stream::Tcp(tcp) = &stream {
-            // The container's own Nagle has already decided what is a segment.
-            tcp.set_nodelay(true)?;
-            // A peer that is gone without a word is found by the host's kernel (tcp_keepalive_time: 2 hours).
-            SockRef::from(tcp).set_keepalive(true)?;
-            // Urgent data stays where it stood in the stream (RFC 6093 section 6).
-            SockRef::from(tcp).set_out_of_band_inline(true)?;
-        }
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
-        registry.register(stream.source(), token, interest)?;
+        let registered = stream
+            .prepare()
+            .and_then(|()| registry.register(stream.source(), token, interest));
+        if let Err(error) = registered {
+            stream.end_by_reset();
+            return Err(error);
+        }
         let open = phase == Phase::Open;
+        // What came before the registration makes an edge of it; that there is room for what is sent first is known.
         Ok(Self {
             stream,
             told,
             traced: None,
             phase,
-            readable: open,
+            accepted: open,
+            readable: false,
             writable: open,
             to_the_end: false,
             alarmed: false,
@@ -176,10 +180,14 @@ impl TcpSide {
         if self.phase != Phase::Connecting || !self.writable {
             return None;
         }
-        match stream.peer_addr() {
-            Ok(_) => {
-                self.phase = Phase::Open;
-                self.readable = true;
+        let peer = if self.accepted {
+            Ok(())
+        } else {
+            stream.peer_addr().map(drop)
+        };
+        match peer {
+            Ok(()) => {
+                (self.phase, self.accepted) = (Phase::Open, true);
                 if let Some(target) = self.traced.take() {
                     // ICMP does not end what is established (RFC 5461), unless it is asked for.
                     let _ = error_queue::disable(stream, target);
@@ -277,10 +285,7 @@ impl TcpSide {
 
     /// Closes with RST instead of FIN.
     pub fn reset(self) {
-        if let Stream::Tcp(stream) = &self.stream {
-            // Best effort: without it the host sees a FIN, which is wrong but not harmful.
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-        }
+        self.stream.end_by_reset();
     }
 }
 
@@ -333,10 +338,28 @@ impl Stream {
         }
     }
 
+    fn prepare(&self) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        // The container's own Nagle has already decided what is a segment.
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        // A peer that is gone without a word is found by the host's kernel (tcp_keepalive_time: 2 hours).
+        socket.set_keepalive(true)?;
+        // Urgent data stays where it stood in the stream (RFC 6093 section 6).
+        socket.set_out_of_band_inline(true)
+    }
+
     fn is_connected(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.peer_addr().is_ok(),
             Self::Pair(_) => true,
+        }
+    }
+
+    fn end_by_reset(&self) {
+        if let Self::Tcp(stream) = self {
+            // Best effort: without it the host sees a FIN, which is wrong but not harmful.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 }
@@ -420,5 +443,23 @@ mod tests {
         poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
         events.iter().for_each(|event| side.note(event));
         assert_eq!(String::from_utf8_lossy(&read_all(&mut side)), "beforeurgentbehind");
+    }
+
+    #[test]
+    fn a_client_that_nobody_can_serve_is_reset() {
+        let poll = mio::Poll::new().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let address = client.local_addr().unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        let mut ours = TcpStream::from_std(ours);
+        // What is watched cannot be watched again.
+        poll.registry()
+            .register(&mut ours, Token(0), Interest::READABLE)
+            .unwrap();
+        let refused = TcpSide::accepted(ours, address, poll.registry(), Token(1)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        let told = client.read(&mut [0]).unwrap_err();
+        assert_eq!(told.kind(), io::ErrorKind::ConnectionReset);
     }
 }
