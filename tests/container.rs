@@ -435,7 +435,7 @@ if pid == 0:
             if os.tcgetpgrp(0) != job: os.write(1, b"the terminal is lost\n")
             os.write(1, b"exit %d\n" % os.waitstatus_to_exitcode(status))
             os._exit(0)
-def expect(word, seen=b"", until=time.monotonic() + 10):
+def expect(word, seen=b"", until=time.monotonic() + 60):
     while word not in seen and time.monotonic() < until:
         if select.select([master], [], [], 0.1)[0]:
             try: data = os.read(master, 4096)
