@@ -14,7 +14,8 @@
 //! What this machine does not allow (no user namespaces, no /dev/net/tun, a program that is missing) makes a case
 //! *ignored with the reason*, which libtest-mimic prints and counts; a case never passes without having run.
 //!
-//! `cargo test --test e2e -- NAME` runs some; a failure prints every command with its output, and all logs.
+//! `cargo test --test e2e -- NAME` runs some; a failure prints every command with its output, and all logs. With
+//! `GANGPLANK_E2E_AGAIN=N` as many failed cases are played once more, and shown with an `again:` either way.
 #![allow(clippy::print_stdout, reason = "the transcript of a case is its standard output")]
 
 mod ground;

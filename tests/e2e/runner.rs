@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -32,7 +34,11 @@ pub(crate) fn run(cases: &[Case]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let trials = cases.iter().map(|(name, _)| trial(name, shared.path())).collect();
+    let again = Again::from_environment();
+    let trials = cases
+        .iter()
+        .map(|(name, _)| trial(name, shared.path(), Arc::clone(&again)))
+        .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -96,10 +102,34 @@ fn on_host(work: &Path, body: fn(&Host) -> Outcome) -> Outcome {
 }
 
 /// One case as libtest-mimic wants it.
-fn trial(name: &'static str, shared: &Path) -> Trial {
+fn trial(name: &'static str, shared: &Path, again: Arc<Again>) -> Trial {
     let name = short(name);
     let shared = shared.to_owned();
-    Trial::ignorable_test(name, move || play(name, &shared))
+    Trial::ignorable_test(name, move || match play(name, &shared) {
+        Err(failed) if again.permits() => {
+            let why = failed.message().unwrap_or_default();
+            println!("again: {name} failed, and is played once more:\n{why}");
+            play(name, &shared)
+        }
+        played => played,
+    })
+}
+
+/// How many failed cases may still be played once more. None, unless [`AGAIN`] says so: a gate that has to decide alone
+/// is not to be stopped by one moment of a busy machine, and whoever works on the code wants to see each of them.
+struct Again(AtomicU32);
+
+impl Again {
+    fn from_environment() -> Arc<Self> {
+        let most = std::env::var(AGAIN).ok().and_then(|most| most.parse().ok());
+        Arc::new(Self(AtomicU32::new(most.unwrap_or(0))))
+    }
+
+    fn permits(&self) -> bool {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+    }
 }
 
 /// Makes the host, waits for the case, removes its files.
@@ -205,6 +235,8 @@ const LONG_LIMIT: Duration = Duration::from_secs(600);
 /// Exit codes of a case, between `--case` and the runner only.
 const FAILED: u8 = 1;
 const IMPOSSIBLE: u8 = 77;
+/// Environment variable: so many failed cases of a run are played once more; each is shown, on a line with `again:`.
+const AGAIN: &str = "GANGPLANK_E2E_AGAIN";
 /// Files in a case's folder.
 const TRANSCRIPT: &str = "transcript";
 const REASON: &str = "reason";
