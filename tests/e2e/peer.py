@@ -36,6 +36,23 @@ def listener(address, port):
     return sock
 
 
+def dial(address, port):
+    """A connection, or the error that it has come to (see `outcome`)."""
+    conn = socket.create_connection((address, int(port)), 10)
+    if (result := outcome(conn)) != "connected":
+        raise OSError(getattr(errno, result, errno.ENOTCONN), result)
+    return conn
+
+
+def finish(conn):
+    """Says that there is no more. A reset that is there already is for whoever reads."""
+    try:
+        conn.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+
+
 def name_of(error):
     if isinstance(error, TimeoutError) and error.errno is None:
         return "timeout"
@@ -61,9 +78,9 @@ def tcp_ask(address, port, text, tries="1"):
     """Says what comes back for `text`, sent with a half-close; retries for a server that is still starting."""
     for attempt in range(int(tries)):
         try:
-            with socket.create_connection((address, int(port)), 10) as conn:
+            with dial(address, port) as conn:
                 conn.sendall(text.encode())
-                conn.shutdown(socket.SHUT_WR)
+                finish(conn)
                 answer = b""
                 while data := conn.recv(65536):
                     answer += data
@@ -331,7 +348,7 @@ def crowd(address, port, count):
     for _ in range(int(count)):
         start = time.monotonic()
         try:
-            kept.append(socket.create_connection((address, int(port)), 10))
+            kept.append(dial(address, port))
         except ConnectionRefusedError:
             refused += 1
             slowest = max(slowest, time.monotonic() - start)
