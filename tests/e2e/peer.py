@@ -213,7 +213,14 @@ def same_port_client(address, port, own, count):
             conn.bind(("", int(own)))
             conn.connect((address, int(port)))
             right += all_of(conn)[0] == b"welcome"
+            finish(conn)
+            # Until the other side has acknowledged our end, the port is not free.
+            while conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_CLOSE:
+                time.sleep(0.001)
     say("right", right)
+
+
+TCP_CLOSE = 7  # include/net/tcp_states.h
 
 
 def welcome_server(address, port):
