@@ -992,7 +992,7 @@ def trap(code):
     signal.signal(signal.SIGTERM, ended)
     say("ready")
     while True:
-        signal.pause()
+        time.sleep(0.1)  # pause() would miss one that comes just before it
 
 
 def reader_gone(number, *command):
