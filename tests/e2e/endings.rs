@@ -38,10 +38,19 @@ fn a_killed_monitor_leaves_no_stray(host: &Host) -> Outcome {
 /// Longer than anybody would wait for one that is gone.
 fn a_monitor_that_is_held_up_says_the_exit_code(host: &Host) -> Outcome {
     host.gangplank("up")?.ok()?;
-    host.gangplank("run -d --name box -- sh -c 'sleep 1; exit 7'")?.ok()?;
-    let monitor = parent_of(&host.inspect("box", "{{.State.Pid}}")?)?;
+    let over = host.home().join("over");
+    let wait = format!("until [ -e {} ]; do sleep 0.1; done", over.display());
+    host.gangplank(&format!("run -d --name box -- sh -c '{wait}; exit 7'"))?
+        .ok()?;
+    let pid = host.inspect("box", "{{.State.Pid}}")?;
+    let monitor = parent_of(&pid)?;
     host.root(&format!("kill -STOP {monitor}"))?.ok()?;
-    pause(Duration::from_secs(3));
+    fs::write(over, "")?;
+    // Nobody but the monitor can bury it.
+    until(PATIENCE, "the command has ended", || {
+        Ok(fs::read_to_string(format!("/proc/{pid}/stat"))?.contains(") Z "))
+    })?;
+    pause(Duration::from_secs(2));
     same("it runs", host.gangplank("ps -q")?.ok()?.lines().count(), 1)?;
     host.root(&format!("kill -CONT {monitor}"))?.ok()?;
     same("exit code", host.gangplank("wait box")?.ok()?.as_str(), "7")
