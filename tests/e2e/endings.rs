@@ -198,9 +198,9 @@ fn with_box(host: &Host) -> Outcome<String> {
 
 /// A container `box` with a process that has left its session and parent.
 fn stray(host: &Host) -> Outcome {
-    let line = "sh -c 'setsid sh -c \"sleep 7654321 & sleep 7654321\" & sleep 0.2; echo ready; exec sleep 1000'";
-    host.container("", "box", line, "ready")?;
-    same("strays", strays()?.len(), 3)
+    let line = "sh -c 'setsid sh -c \"sleep 7654321 & sleep 7654321\" & exec sleep 1000'";
+    host.gangplank(&format!("run -d --name box -- {line}"))?.ok()?;
+    until(PATIENCE, "there are three strays", || Ok(strays()?.len() == 3))
 }
 
 /// Command lines of the strays that live.

@@ -80,7 +80,9 @@ fn clients_wait_while_descriptors_have_run_out(host: &Host) -> Outcome {
     let helper = host.network("helper_pid")?;
     host.user(&format!("prlimit --pid {helper} --nofile=4:"))?.ok()?;
     let mut asks = host.user_start("ask", &host.peer("tcp-ask 127.0.0.1 8080 hello"))?;
-    pause(Duration::from_millis(500));
+    until(PATIENCE, "it has called", || {
+        Ok(!host.root("ss -Htn sport = :8080")?.ok()?.is_empty())
+    })?;
     let spent = ticks_in_a_second(&helper)?;
     host.user(&format!("prlimit --pid {helper} --nofile=1024:"))?.ok()?;
     asks.says("answer hello")?;

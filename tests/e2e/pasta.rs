@@ -870,7 +870,8 @@ fn it_is_not_served_unconfined(host: &Host) -> Outcome {
     let pid_file = host.home().join("pid");
     let line = format!(
         "unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_mnt_namespaces; unshare --net sleep 60 & \
-         sleep 0.2; {} pasta -q --config-net -P {} -t none -u none $!; echo $?; kill $!'",
+         until [ \"$(readlink /proc/$!/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.1; done; \
+         {} pasta -q --config-net -P {} -t none -u none $!; echo $?; kill $!'",
         host.binary(),
         pid_file.display()
     );
