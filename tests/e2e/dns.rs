@@ -145,7 +145,7 @@ fn a_servfail_is_passed_on_unless_another_knows(host: &Host) -> Outcome {
 }
 
 fn a_dead_first_upstream_costs_little_and_once(host: &Host) -> Outcome {
-    let _dead = host.host_server("dead", "dns-server 127.0.0.61 53 silent")?;
+    let dead = host.host_server("dead", "dns-server 127.0.0.61 53 silent")?;
     let _good = host.host_server("good", "dns-server 127.0.0.53")?;
     fs::write(
         host.folder().join("resolv.conf"),
@@ -162,11 +162,15 @@ fn a_dead_first_upstream_costs_little_and_once(host: &Host) -> Outcome {
         let Some(time) = time else { fail!("no time in\n{said}") };
         times.push(time);
     }
-    // The bounds are the product's; a machine busy with other tests may miss the second one twice.
+    // A head start is half a second; after two the first would be asked again.
     holds(
-        format!("the first of {times:?} ms is below 1200, and one of the others below 50"),
-        times[0] < 1200 && times[1..].iter().any(|time| *time < 50),
-    )
+        format!("the first of {times:?} ms is below 2000, and one of the others below 500"),
+        times[0] < 2000 && times[1..].iter().any(|time| *time < 500),
+    )?;
+    // On a busy machine the good one may miss its own head start, once.
+    let asked = dead.output()?;
+    let asked = asked.lines().filter(|line| line.starts_with("udp ")).count();
+    holds(format!("the dead one is asked {asked} times, at first"), asked <= 2)
 }
 
 /// As a laptop that changes networks does it: the old resolver is silent, then the file names another. Its link is

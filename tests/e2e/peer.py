@@ -879,9 +879,9 @@ def dns_server(address, port="53", fault=""):
     threading.Thread(target=streams, args=(listener(address, port),), daemon=True).start()
     while True:
         query, peer = datagrams.recvfrom(4096)
+        reply = answer(query, "udp")
         if fault == "silent":
             continue
-        reply = answer(query, "udp")
         if fault == "forged":
             false = reply[:-4] + socket.inet_aton("192.0.2.66")
             elsewhere.sendto(false, peer)
