@@ -427,6 +427,7 @@ fn ports_of_the_host_are_reached_inside(host: &Host) -> Outcome {
     same("TCP", inside("tcp-ask 127.0.0.1 17000 hello")?.as_str(), "answer hello")?;
     server.says("peer 127.0.0.1 ")?;
     contains("UDP", &inside("udp-ask 127.0.0.1 0 127.0.0.1 7001")?, "udp 1400 right")?;
+    pasta.end()?;
     drop(pasta);
     let pasta = Pasta::serve(host, "--config-net -t none -u none -U none")?;
     until(PATIENCE, "what listens is followed", || {
@@ -455,9 +456,11 @@ fn addresses_that_stand_for_the_host(host: &Host) -> Outcome {
         "answer hello",
     )?;
     own.says(&format!("peer {HOST} "))?;
+    pasta.end()?;
     drop(pasta);
     let pasta = Pasta::serve(host, &format!("--config-net {none} --no-map-gw"))?;
     same("no more", said(&pasta, OUTSIDE, 7000)?.as_str(), "failed ECONNREFUSED")?;
+    pasta.end()?;
     drop(pasta);
     let mapped = format!("--config-net {none} --map-host-loopback 169.254.1.3");
     let pasta = Pasta::serve(host, &mapped)?;
@@ -715,6 +718,7 @@ fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
     let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     let said = pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello")))?;
     same("out", said.as_str(), "answer hello")?;
+    pasta.end()?;
     drop(pasta);
     let silent = Pasta::serve(host, "-I eth0 --no-dhcp -t none -u none")?;
     silent.run("ip link set eth0 up")?;
