@@ -106,7 +106,7 @@ fn containers_talk_unless_icc_is_off(host: &Host) -> Outcome {
             host.gangplank_words(&words, PATIENCE)?.ok()
         };
         let address = at("{{ .NetworkSettings.IPAddress }}")?;
-        let ask = host.peer(&format!("connect {address} 7000 2"));
+        let ask = host.peer(&format!("connect {address} 7000 {}", if talks { 10 } else { 2 }));
         let asked = host
             .gangplank(&format!("run --rm --network {network} -- {ask}"))?
             .ok()?;

@@ -180,7 +180,10 @@ fn stop_ends_it_and_ps_a_keeps_it(host: &Host) -> Outcome {
     host.gangplank("up")?.ok()?;
     host.container("-p 8080:80", "box", &host.peer("trap 3"), "ready")?;
     let stop = host.gangplank("stop box")?;
-    holds("at once", stop.took < Duration::from_secs(3))?;
+    holds(
+        "at once, not after the usual ten seconds",
+        stop.took < Duration::from_secs(8),
+    )?;
     stop.ok()?;
     host.logged("box", "caught 15")?;
     same("ps", host.gangplank("ps -q")?.ok()?.as_str(), "")?;
@@ -204,7 +207,7 @@ fn stop_kills_the_deaf_after_its_time(host: &Host) -> Outcome {
     stop.ok()?;
     holds(
         format!("after 2 s, not {took:?}"),
-        took > Duration::from_millis(1900) && took < Duration::from_secs(5),
+        took > Duration::from_millis(1900) && took < Duration::from_secs(8),
     )?;
     same(
         "exit code",

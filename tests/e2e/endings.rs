@@ -113,7 +113,7 @@ fn a_caller_that_hangs_up_leaves_nothing_half_done(host: &Host) -> Outcome {
     host.gangplank(&format!("attach --pid {pid} --name ship --ip 10.96.0.10 -p 8081:80"))?
         .ok()?;
     host.root(&format!("kill -STOP {agent}"))?.ok()?;
-    let hung_up = curl(host, "--max-time 0.5", "containers/ship/remove", r#"{"force":true}"#);
+    let hung_up = curl(host, "--max-time 2", "containers/ship/remove", r#"{"force":true}"#);
     host.root(&format!("kill -CONT {agent}"))?.ok()?;
     same("curl gave up", hung_up?.code, 28)?;
     host.gangplank("rm -f box")?.ok()?;
@@ -153,7 +153,7 @@ fn a_container_is_started_once(host: &Host) -> Outcome {
     post(host, "containers", r#"{"name":"ship"}"#, "200")?;
     let start = format!(r#"{{"pid":{}}}"#, ship.pid());
     host.root(&format!("kill -STOP {agent}"))?.ok()?;
-    let first = curl(host, "--max-time 0.5", "containers/ship/start", &start);
+    let first = curl(host, "--max-time 2", "containers/ship/start", &start);
     let second = post(host, "containers/ship/start", &start, "409");
     host.root(&format!("kill -CONT {agent}"))?.ok()?;
     same("the first waits for the agent", first?.code, 28)?;
