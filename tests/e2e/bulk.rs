@@ -101,8 +101,9 @@ fn digest(mut peer: Program, did: &str, size: u64) -> Outcome<String> {
 fn file(host: &Host) -> Outcome<(String, String)> {
     let path = host.home().join("gibibyte").display().to_string();
     let size = size(host);
-    let digest = host.user(&host.peer(&format!("make-file {path} {size}")))?.ok()?;
-    Ok((path, digest))
+    let mut made = host.user_start("make-file", &host.peer(&format!("make-file {path} {size}")))?;
+    same("make-file", made.ends(LIMIT)?, 0)?;
+    Ok((path, made.output()?.trim().to_owned()))
 }
 
 /// Bytes of a transfer: 1 GiB, and an eighth of it where every frame goes alone, which takes about ten times as long.

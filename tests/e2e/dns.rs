@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::cases;
 use crate::host::Host;
-use crate::process::{SOON, pause, until};
+use crate::process::{OneCore, PATIENCE, SOON, now, pause, until};
 use crate::verdict::{Outcome, contains, fail, holds, same};
 
 cases![
@@ -145,7 +145,7 @@ fn a_servfail_is_passed_on_unless_another_knows(host: &Host) -> Outcome {
 }
 
 fn a_dead_first_upstream_costs_little_and_once(host: &Host) -> Outcome {
-    let _dead = host.host_server("dead", "dns-server 127.0.0.61 53 silent")?;
+    let dead = host.host_server("dead", "dns-server 127.0.0.61 53 silent")?;
     let _good = host.host_server("good", "dns-server 127.0.0.53")?;
     fs::write(
         host.folder().join("resolv.conf"),
@@ -162,11 +162,15 @@ fn a_dead_first_upstream_costs_little_and_once(host: &Host) -> Outcome {
         let Some(time) = time else { fail!("no time in\n{said}") };
         times.push(time);
     }
-    // The bounds are the product's; a machine busy with other tests may miss the second one twice.
+    // A head start is half a second; after two the first would be asked again.
     holds(
-        format!("the first of {times:?} ms is below 1200, and one of the others below 50"),
-        times[0] < 1200 && times[1..].iter().any(|time| *time < 50),
-    )
+        format!("the first of {times:?} ms is below 2000, and one of the others below 500"),
+        times[0] < 2000 && times[1..].iter().any(|time| *time < 500),
+    )?;
+    // On a busy machine the good one may miss its own head start, once.
+    let asked = dead.output()?;
+    let asked = asked.lines().filter(|line| line.starts_with("udp ")).count();
+    holds(format!("the dead one is asked {asked} times, at first"), asked <= 2)
 }
 
 /// As a laptop that changes networks does it: the old resolver is silent, then the file names another. Its link is
@@ -187,13 +191,15 @@ fn resolvers_are_replaced_under_load(host: &Host) -> Outcome {
     let before = host.gangplank("exec client -- cat /etc/resolv.conf")?.ok()?;
     let mut asking = host.gangplank_start(
         "asking",
-        &format!("exec client -- {}", host.peer(&format!("dns-loop {gateway} 7"))),
+        &format!("exec client -- {}", host.peer(&format!("dns-loop {gateway} 9"))),
     )?;
     asking.says("ready")?;
     pause(Duration::from_secs(1));
+    let stopped = now();
     home.signal(Signal::SIGSTOP)?;
     pause(Duration::from_millis(200));
     put("cd /etc/run && echo nameserver 127.0.0.54 >new && mv new stub.conf")?;
+    let named = now() - stopped;
     pause(Duration::from_secs(2));
     home.signal(Signal::SIGCONT)?;
     put("cd /etc && echo nameserver 127.0.0.53 >run/other.conf && ln -s run/other.conf new && mv -T new resolv.conf")?;
@@ -204,15 +210,21 @@ fn resolvers_are_replaced_under_load(host: &Host) -> Outcome {
         || Ok(home.output()?.len() > asked),
     )?;
     put("echo nameserver 127.0.0.54 >/etc/run/other.conf")?;
-    same("exit code", asking.ends(Duration::from_secs(10))?, 0)?;
+    same("exit code", asking.ends(PATIENCE)?, 0)?;
     let said = asking.output()?;
     let numbers: Vec<u32> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let &[good, gap] = numbers.as_slice() else {
         fail!("said {said}");
     };
+    // Who waits looks for new ones half a second after the question, and a second after that.
+    let bound = if named < Duration::from_millis(400) {
+        Duration::from_secs(1)
+    } else {
+        named + Duration::from_millis(1500)
+    };
     holds(
-        format!("{good} answers, {gap} ms without one"),
-        good > 100 && gap < 1000,
+        format!("{good} answers, {gap} ms without one, the new one being named after {named:?}"),
+        good > 100 && Duration::from_millis(gap.into()) < bound,
     )?;
     let after = host.gangplank("exec client -- cat /etc/resolv.conf")?.ok()?;
     same("the container's own resolv.conf", after, before)?;
@@ -254,6 +266,9 @@ fn noise_and_silence_disturb_nobody(host: &Host) -> Outcome {
 
 /// From another address, from another port, under another id, to another question: each comes before the true one.
 fn forged_answers_are_not_believed(host: &Host) -> Outcome {
+    // The kernel keeps what crosses the loopback in a queue for each core: a forger that is moved to another one between two
+    // datagrams can overtake itself, and what comes behind the true answer is not counted.
+    let _alone = OneCore::keep()?;
     let forger = host.host_server("forger", "dns-server 127.0.0.53 53 forged")?;
     host.gangplank("run -d --name client -- sleep 100")?.ok()?;
     for number in 0..10 {

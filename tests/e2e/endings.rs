@@ -38,10 +38,19 @@ fn a_killed_monitor_leaves_no_stray(host: &Host) -> Outcome {
 /// Longer than anybody would wait for one that is gone.
 fn a_monitor_that_is_held_up_says_the_exit_code(host: &Host) -> Outcome {
     host.gangplank("up")?.ok()?;
-    host.gangplank("run -d --name box -- sh -c 'sleep 1; exit 7'")?.ok()?;
-    let monitor = parent_of(&host.inspect("box", "{{.State.Pid}}")?)?;
+    let over = host.home().join("over");
+    let wait = format!("until [ -e {} ]; do sleep 0.1; done", over.display());
+    host.gangplank(&format!("run -d --name box -- sh -c '{wait}; exit 7'"))?
+        .ok()?;
+    let pid = host.inspect("box", "{{.State.Pid}}")?;
+    let monitor = parent_of(&pid)?;
     host.root(&format!("kill -STOP {monitor}"))?.ok()?;
-    pause(Duration::from_secs(3));
+    fs::write(over, "")?;
+    // Nobody but the monitor can bury it.
+    until(PATIENCE, "the command has ended", || {
+        Ok(fs::read_to_string(format!("/proc/{pid}/stat"))?.contains(") Z "))
+    })?;
+    pause(Duration::from_secs(2));
     same("it runs", host.gangplank("ps -q")?.ok()?.lines().count(), 1)?;
     host.root(&format!("kill -CONT {monitor}"))?.ok()?;
     same("exit code", host.gangplank("wait box")?.ok()?.as_str(), "7")
@@ -104,7 +113,7 @@ fn a_caller_that_hangs_up_leaves_nothing_half_done(host: &Host) -> Outcome {
     host.gangplank(&format!("attach --pid {pid} --name ship --ip 10.96.0.10 -p 8081:80"))?
         .ok()?;
     host.root(&format!("kill -STOP {agent}"))?.ok()?;
-    let hung_up = curl(host, "--max-time 0.5", "containers/ship/remove", r#"{"force":true}"#);
+    let hung_up = curl(host, "--max-time 2", "containers/ship/remove", r#"{"force":true}"#);
     host.root(&format!("kill -CONT {agent}"))?.ok()?;
     same("curl gave up", hung_up?.code, 28)?;
     host.gangplank("rm -f box")?.ok()?;
@@ -144,7 +153,7 @@ fn a_container_is_started_once(host: &Host) -> Outcome {
     post(host, "containers", r#"{"name":"ship"}"#, "200")?;
     let start = format!(r#"{{"pid":{}}}"#, ship.pid());
     host.root(&format!("kill -STOP {agent}"))?.ok()?;
-    let first = curl(host, "--max-time 0.5", "containers/ship/start", &start);
+    let first = curl(host, "--max-time 2", "containers/ship/start", &start);
     let second = post(host, "containers/ship/start", &start, "409");
     host.root(&format!("kill -CONT {agent}"))?.ok()?;
     same("the first waits for the agent", first?.code, 28)?;
@@ -189,9 +198,9 @@ fn with_box(host: &Host) -> Outcome<String> {
 
 /// A container `box` with a process that has left its session and parent.
 fn stray(host: &Host) -> Outcome {
-    let line = "sh -c 'setsid sh -c \"sleep 7654321 & sleep 7654321\" & sleep 0.2; echo ready; exec sleep 1000'";
-    host.container("", "box", line, "ready")?;
-    same("strays", strays()?.len(), 3)
+    let line = "sh -c 'setsid sh -c \"sleep 7654321 & sleep 7654321\" & exec sleep 1000'";
+    host.gangplank(&format!("run -d --name box -- {line}"))?.ok()?;
+    until(PATIENCE, "there are three strays", || Ok(strays()?.len() == 3))
 }
 
 /// Command lines of the strays that live.

@@ -214,7 +214,7 @@ fn a_trace_shows_every_router_over_ipv6(host: &Host) -> Outcome {
 fn traces(host: &Host, family: &str, end: &str, hops: &str) -> Outcome {
     let inside = |line: &str| host.gangplank(&format!("exec client -- {line}"))?.ok();
     for (what, options) in [("datagrams", ""), ("pings", "-I"), ("connections", "-T -p 7000")] {
-        let way = inside(&format!("traceroute {family} {options} -n -q 1 -w 2 {end}"))?;
+        let way = inside(&format!("traceroute {family} {options} -n -q 1 -w 5 {end}"))?;
         same(what, seen(&way).as_str(), hops)?;
     }
     let path = inside(&format!("tracepath {family} -n {end}"))?;

@@ -2,7 +2,7 @@
 
 use crate::cases;
 use crate::host::{CLIENT, HOST, Host, OUTSIDE};
-use crate::process::{PATIENCE, until};
+use crate::process::{PATIENCE, SOON, until};
 use crate::verdict::{Outcome, contains, fail, holds, same};
 
 cases![
@@ -230,7 +230,7 @@ fn a_published_port_without_a_server_refuses(host: &Host) -> Outcome {
     let held = host.user(&host.peer("hold-tcp 0.0.0.0 8080"))?.ok()?;
     same("the host's port", held.as_str(), "EADDRINUSE")?;
     let curl = host.user("curl -sS --max-time 5 http://127.0.0.1:8080/")?;
-    holds("curl is told at once", curl.took.as_secs() < 2)?;
+    holds("curl is told at once", curl.took < SOON)?;
     holds("curl sees a reset or a refusal (7, 56)", [7, 56].contains(&curl.code))
 }
 

@@ -126,7 +126,7 @@ fn root_is_served_too(host: &Host) -> Outcome {
         host.root(&format!("{gangplank} exec echo -- {ask}"))?.ok()?.as_str(),
         "answer hello",
     )?;
-    let ask = host.peer("tcp-ask 127.0.0.1 8080 hello 20");
+    let ask = host.peer("tcp-ask 127.0.0.1 8080 hello 100");
     same("in", host.user(&ask)?.ok()?.as_str(), "answer hello")?;
     host.root(&format!("{gangplank} down --force"))?.ok()?;
     drop(server);

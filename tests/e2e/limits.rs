@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::cases;
-use crate::host::{Host, OUTSIDE};
-use crate::process::{PATIENCE, pause};
+use crate::host::{Host, LIMIT, OUTSIDE};
+use crate::process::{PATIENCE, pause, until};
 use crate::verdict::{Outcome, contains, fail, holds, same};
 
 cases![
@@ -21,7 +21,10 @@ fn connections_are_refused_before_descriptors_run_out(host: &Host) -> Outcome {
     let helper = host.network("helper_pid")?;
     let asked = 10 * (DESCRIPTORS - OWN_DESCRIPTORS);
     let crowd = host.peer(&format!("crowd {OUTSIDE} 7000 {asked}"));
-    host.container("", "crowd", &crowd, "kept")?;
+    host.gangplank(&format!("run -d --name crowd -- {crowd}"))?.ok()?;
+    until(LIMIT, "all have been tried", || {
+        Ok(host.gangplank("logs crowd")?.ok()?.contains("kept"))
+    })?;
     let crowd = Crowd::of(host)?;
     same("answered", crowd.right, crowd.kept)?;
     same("kept or refused", crowd.kept + crowd.refused, asked)?;
@@ -47,14 +50,17 @@ fn without_descriptors_connections_are_refused_at_once(host: &Host) -> Outcome {
     let _server = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     host.gangplank("up")?.ok()?;
     let helper = host.network("helper_pid")?;
-    let (begin, script) = (host.home().join("begin"), host.home().join("crowd"));
+    let [begin, script, said] = ["begin", "crowd", "said"].map(|name| host.home().join(name));
     let crowd = host.peer(&format!("crowd {OUTSIDE} 7000 1000"));
     let wait = format!("until [ -e {} ]; do sleep 0.1; done", begin.display());
-    std::fs::write(&script, format!("echo ready; {wait}; exec {crowd}"))?;
+    std::fs::write(&script, format!("echo ready; {wait}; {crowd} | tee {}", said.display()))?;
     host.container("", "crowd", &format!("sh {}", script.display()), "ready")?;
     host.user(&format!("prlimit --pid {helper} --nofile=4:"))?.ok()?;
     std::fs::write(&begin, "")?;
-    pause(Duration::from_secs(2));
+    // Not by `logs`, which takes a descriptor.
+    until(LIMIT, "all have been tried", || {
+        Ok(std::fs::read_to_string(&said).is_ok_and(|said| said.ends_with('\n')))
+    })?;
     let spent = ticks_in_a_second(&helper)?;
     host.user(&format!("prlimit --pid {helper} --nofile=1024:"))?.ok()?;
     holds(format!("it does not spin ({spent} ticks)"), spent < FEW_TICKS)?;
@@ -74,7 +80,9 @@ fn clients_wait_while_descriptors_have_run_out(host: &Host) -> Outcome {
     let helper = host.network("helper_pid")?;
     host.user(&format!("prlimit --pid {helper} --nofile=4:"))?.ok()?;
     let mut asks = host.user_start("ask", &host.peer("tcp-ask 127.0.0.1 8080 hello"))?;
-    pause(Duration::from_millis(500));
+    until(PATIENCE, "it has called", || {
+        Ok(!host.root("ss -Htn sport = :8080")?.ok()?.is_empty())
+    })?;
     let spent = ticks_in_a_second(&helper)?;
     host.user(&format!("prlimit --pid {helper} --nofile=1024:"))?.ok()?;
     asks.says("answer hello")?;

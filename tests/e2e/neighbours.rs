@@ -63,7 +63,7 @@ fn two_networks_do_not_reach_each_other(host: &Host) -> Outcome {
     let red = host
         .gangplank(&format!(
             "run --rm --network red -- {}",
-            host.peer(&format!("tcp-ask {server} 7000 hello 20"))
+            host.peer(&format!("tcp-ask {server} 7000 hello 100"))
         ))?
         .ok()?;
     same("within red", red.as_str(), "answer hello")?;

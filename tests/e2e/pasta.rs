@@ -427,6 +427,7 @@ fn ports_of_the_host_are_reached_inside(host: &Host) -> Outcome {
     same("TCP", inside("tcp-ask 127.0.0.1 17000 hello")?.as_str(), "answer hello")?;
     server.says("peer 127.0.0.1 ")?;
     contains("UDP", &inside("udp-ask 127.0.0.1 0 127.0.0.1 7001")?, "udp 1400 right")?;
+    pasta.end()?;
     drop(pasta);
     let pasta = Pasta::serve(host, "--config-net -t none -u none -U none")?;
     until(PATIENCE, "what listens is followed", || {
@@ -455,9 +456,11 @@ fn addresses_that_stand_for_the_host(host: &Host) -> Outcome {
         "answer hello",
     )?;
     own.says(&format!("peer {HOST} "))?;
+    pasta.end()?;
     drop(pasta);
     let pasta = Pasta::serve(host, &format!("--config-net {none} --no-map-gw"))?;
     same("no more", said(&pasta, OUTSIDE, 7000)?.as_str(), "failed ECONNREFUSED")?;
+    pasta.end()?;
     drop(pasta);
     let mapped = format!("--config-net {none} --map-host-loopback 169.254.1.3");
     let pasta = Pasta::serve(host, &mapped)?;
@@ -471,7 +474,7 @@ fn names_are_forwarded(host: &Host) -> Outcome {
         "--config-net -t none -u none -T none -U none --dns-forward 169.254.1.1",
     )?;
     let dig = |way: &str| {
-        let line = format!("dig +short +tries=1 +time=2 {way} @169.254.1.1 www.example.test");
+        let line = format!("dig +short +tries=1 {way} @169.254.1.1 www.example.test");
         Ok::<_, crate::verdict::Trouble>(host.user(&pasta.ship.enter(&line))?.stdout.trim().to_owned())
     };
     let first = host.host_server("first", "dns-server 127.0.0.53")?;
@@ -493,7 +496,7 @@ fn names_are_asked_at_the_gateway(host: &Host) -> Outcome {
     let pasta = Pasta::serve(host, words)?;
     let _resolver = host.host_server("resolver", "dns-server 127.0.0.53")?;
     for way in ["+notcp", "+tcp"] {
-        let said = pasta.run(&format!("dig +short +tries=1 +time=2 {way} @10.0.3.2 www.example.test"))?;
+        let said = pasta.run(&format!("dig +short +tries=1 {way} @10.0.3.2 www.example.test"))?;
         same(way, said.trim(), "192.0.2.7")?;
     }
     Ok(())
@@ -715,6 +718,7 @@ fn a_namespace_that_asks_is_told(host: &Host) -> Outcome {
     let _echo = host.outside_server("echo", "tcp-echo 0.0.0.0 7000")?;
     let said = pasta.run(&host.peer(&format!("tcp-ask {OUTSIDE} 7000 hello")))?;
     same("out", said.as_str(), "answer hello")?;
+    pasta.end()?;
     drop(pasta);
     let silent = Pasta::serve(host, "-I eth0 --no-dhcp -t none -u none")?;
     silent.run("ip link set eth0 up")?;
@@ -870,7 +874,8 @@ fn it_is_not_served_unconfined(host: &Host) -> Outcome {
     let pid_file = host.home().join("pid");
     let line = format!(
         "unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_mnt_namespaces; unshare --net sleep 60 & \
-         sleep 0.2; {} pasta -q --config-net -P {} -t none -u none $!; echo $?; kill $!'",
+         until [ \"$(readlink /proc/$!/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.1; done; \
+         {} pasta -q --config-net -P {} -t none -u none $!; echo $?; kill $!'",
         host.binary(),
         pid_file.display()
     );

@@ -36,6 +36,23 @@ def listener(address, port):
     return sock
 
 
+def dial(address, port):
+    """A connection, or the error that it has come to (see `outcome`)."""
+    conn = socket.create_connection((address, int(port)), 10)
+    if (result := outcome(conn)) != "connected":
+        raise OSError(getattr(errno, result, errno.ENOTCONN), result)
+    return conn
+
+
+def finish(conn):
+    """Says that there is no more. A reset that is there already is for whoever reads."""
+    try:
+        conn.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+
+
 def name_of(error):
     if isinstance(error, TimeoutError) and error.errno is None:
         return "timeout"
@@ -61,9 +78,9 @@ def tcp_ask(address, port, text, tries="1"):
     """Says what comes back for `text`, sent with a half-close; retries for a server that is still starting."""
     for attempt in range(int(tries)):
         try:
-            with socket.create_connection((address, int(port)), 10) as conn:
+            with dial(address, port) as conn:
                 conn.sendall(text.encode())
-                conn.shutdown(socket.SHUT_WR)
+                finish(conn)
                 answer = b""
                 while data := conn.recv(65536):
                     answer += data
@@ -196,7 +213,14 @@ def same_port_client(address, port, own, count):
             conn.bind(("", int(own)))
             conn.connect((address, int(port)))
             right += all_of(conn)[0] == b"welcome"
+            finish(conn)
+            # Until the other side has acknowledged our end, the port is not free.
+            while conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_CLOSE:
+                time.sleep(0.001)
     say("right", right)
+
+
+TCP_CLOSE = 7  # include/net/tcp_states.h
 
 
 def welcome_server(address, port):
@@ -331,7 +355,7 @@ def crowd(address, port, count):
     for _ in range(int(count)):
         start = time.monotonic()
         try:
-            kept.append(socket.create_connection((address, int(port)), 10))
+            kept.append(dial(address, port))
         except ConnectionRefusedError:
             refused += 1
             slowest = max(slowest, time.monotonic() - start)
@@ -855,9 +879,9 @@ def dns_server(address, port="53", fault=""):
     threading.Thread(target=streams, args=(listener(address, port),), daemon=True).start()
     while True:
         query, peer = datagrams.recvfrom(4096)
+        reply = answer(query, "udp")
         if fault == "silent":
             continue
-        reply = answer(query, "udp")
         if fault == "forged":
             false = reply[:-4] + socket.inet_aton("192.0.2.66")
             elsewhere.sendto(false, peer)
@@ -968,7 +992,7 @@ def trap(code):
     signal.signal(signal.SIGTERM, ended)
     say("ready")
     while True:
-        signal.pause()
+        time.sleep(0.1)  # pause() would miss one that comes just before it
 
 
 def reader_gone(number, *command):

@@ -389,7 +389,7 @@ fn serve(host: &Host, container: &str, port: &str) -> Outcome {
     let server = host.peer(&format!("tcp-echo 0.0.0.0 {port}"));
     host.gangplank(&format!("exec {container} -- sh -c '{server} >/dev/null 2>&1 &'"))?
         .ok()?;
-    let ask = host.peer(&format!("tcp-ask 127.0.0.1 {port} hello 50"));
+    let ask = host.peer(&format!("tcp-ask 127.0.0.1 {port} hello 100"));
     same(
         "the server",
         host.gangplank(&format!("exec {container} -- {ask}"))?.ok()?.as_str(),

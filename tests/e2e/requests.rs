@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::cases;
 use crate::host::Host;
-use crate::process::{PATIENCE, SOON, pause};
+use crate::process::{PATIENCE, SOON, until};
 use crate::verdict::{Outcome, holds, same};
 
 cases![
@@ -77,7 +77,9 @@ fn its_processes_are_called_by_its_name(host: &Host) -> Outcome {
         )?;
     }
     let mut up = host.gangplank_start("up", "up --foreground --network quay")?;
-    pause(Duration::from_millis(500));
+    until(PATIENCE, "it serves", || {
+        Ok(host.gangplank("network ls")?.ok()?.contains("quay"))
+    })?;
     up.signal(Signal::SIGTERM)?;
     same("exit code", up.ends(PATIENCE)?, 0)
 }

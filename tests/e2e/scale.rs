@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cases;
 use crate::host::Host;
-use crate::process::until;
+use crate::process::{PATIENCE, until};
 use crate::verdict::{Outcome, same};
 
 cases![
@@ -40,9 +40,7 @@ fn two_hundred_containers_attached_and_detached(host: &Host) -> Outcome {
         .ok()?;
     same("ps", host.gangplank("ps -a -q")?.ok()?.as_str(), "")?;
     host.gangplank("down")?.ok()?;
-    until(Duration::from_secs(5), "no process is left", || {
-        Ok(host.processes()?.is_empty())
-    })
+    until(PATIENCE, "no process is left", || Ok(host.processes()?.is_empty()))
 }
 
 /// Containers come and go side by side, each with automatic ports, in a subnet that has room for 61.
@@ -88,9 +86,7 @@ fn many_cycles_give_no_port_twice_and_leak_none(host: &Host) -> Outcome {
     same("numbers", numbers.len(), 2 * cycles)?;
     same("ps", host.gangplank("ps -a -q")?.ok()?.as_str(), "")?;
     same("listeners", host.root("ss -Hltun sport >= :49153")?.ok()?.as_str(), "")?;
-    until(Duration::from_secs(5), "its descriptors are as before", || {
-        Ok(open()? <= before)
-    })?;
+    until(PATIENCE, "its descriptors are as before", || Ok(open()? <= before))?;
     // All addresses are there again.
     let names: Vec<String> = (1..=ROOM)
         .map(|number| format!("run -d --name last-{number} -- sleep 1000"))
