@@ -224,6 +224,15 @@ fn a_closed_window_of_the_container_is_probed_for_ever() {
         [1460, 1460, 80]
     );
     peer.ack = sent[1].end();
+    let probes = probes_of_an_hour(&mut net, peer);
+    assert!((50..200).contains(&probes), "with backoff to a minute: {probes}");
+    assert_eq!(net.actions(), [], "a container that answers is never given up");
+    net.send(&peer.segment().frame());
+    assert_eq!(net.segments().iter().map(|seen| seen.payload.len()).sum::<usize>(), 80);
+}
+
+/// How many segments come to a container that answers each with a closed window.
+fn probes_of_an_hour(net: &mut Net, peer: Peer) -> usize {
     let closed = Segment {
         window: 0,
         ..peer.segment()
@@ -240,10 +249,28 @@ fn a_closed_window_of_the_container_is_probed_for_ever() {
             net.segments();
         }
     }
+    probes
+}
+
+/// A reader that takes its time over the end has not gone.
+#[test]
+fn a_closed_window_is_probed_for_ever_when_both_have_finished() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let flow = peer.flow;
+    net.fill(flow, &[6; 3000]);
+    net.engine.finished(net.now, flow);
+    let sent = net.segments();
+    assert_eq!((sent.len(), sent[2].payload.len(), sent[2].fin), (3, 80, true));
+    peer.ack = sent[1].end();
+    net.send(&peer.fin());
+    assert_eq!(net.actions(), [Action::Finish { flow }]);
+    let probes = probes_of_an_hour(&mut net, peer);
     assert!((50..200).contains(&probes), "with backoff to a minute: {probes}");
     assert_eq!(net.actions(), [], "a container that answers is never given up");
     net.send(&peer.segment().frame());
-    assert_eq!(net.segments().iter().map(|seen| seen.payload.len()).sum::<usize>(), 80);
+    let last = net.one_segment();
+    assert_eq!((last.payload.len(), last.fin), (80, true));
 }
 
 #[test]
