@@ -5,7 +5,7 @@
 //! (section 4.2) are challenged, and so is an acknowledgement of what was never sent (section 5.2), which smoltcp would
 //! believe as long as the bytes wait in its ring. No reset ever reaches smoltcp.
 //!
-//! Five more things are mended on the way in, each found in smoltcp 0.14's `socket/tcp.rs`:
+//! Six more things are mended on the way in, each found in smoltcp 0.14's `socket/tcp.rs`:
 //!
 //! - after its SYN it accepts data up to the unscaled window *shifted by the scale*, beyond its own ring, and panics when
 //!   such data is put in order. What would not fit the ring is cut off here, by dropping the segment;
@@ -15,7 +15,10 @@
 //! - a segment with an old acknowledgement is dropped together with its payload, so that data reordered by the network
 //!   would have to be sent again; its acknowledgement is raised to the present one;
 //! - three duplicate acknowledgements while only our FIN is outstanding stop the timer that would send it again, so these
-//!   are kept from it.
+//!   are kept from it;
+//! - an acknowledgement that closes the window while more is on its way has it probe behind what is on its way, and forget
+//!   the timer that would send that again. Linux says so when it has no memory for what it drops (tcp_select_window,
+//!   ICSK_ACK_NOMEM). It is shown the least window that is one, and hears of the closed one when it has sent again.
 
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::TcpPacket;
@@ -148,7 +151,7 @@ impl Connection {
         let amendment = Amendment {
             without_fin: segment.fin && segment.len > 0 && before(self.window_edge(), end),
             fin_alone: Some(end).filter(|_| segment.fin && segment.len > 0 && end == self.next_expected()),
-            ack: self.raised(segment),
+            ack: self.raised(segment).or_else(|| self.left_open(segment)),
         };
         if amendment == Amendment::default() {
             Verdict::Pass
@@ -175,6 +178,16 @@ impl Connection {
         }
         let passed = u16::try_from(age >> self.space.peer_shift).unwrap_or(u16::MAX);
         Some((self.space.acked, segment.window.saturating_sub(passed)))
+    }
+
+    /// The least window for an acknowledgement of a part of what was sent that closes it.
+    fn left_open(&self, segment: &Segment) -> Option<(u32, u16)> {
+        let part = |ack: &u32| before(self.space.acked, *ack) && before(*ack, self.space.sent);
+        segment
+            .ack
+            .filter(part)
+            .filter(|_| segment.window == 0)
+            .map(|ack| (ack, 1))
     }
 
     /// The right edge of the window as it was last sent.

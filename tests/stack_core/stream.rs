@@ -231,6 +231,29 @@ fn a_closed_window_of_the_container_is_probed_for_ever() {
     assert_eq!(net.segments().iter().map(|seen| seen.payload.len()).sum::<usize>(), 80);
 }
 
+/// A kernel that has no memory for what arrives drops it, and says so by a closed window (tcp_select_window, ICSK_ACK_NOMEM).
+#[test]
+fn what_is_lost_as_the_window_closes_is_sent_again_when_it_opens() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    net.fill(peer.flow, &[6; 2920]);
+    let sent = net.segments();
+    assert_eq!(sent.len(), 2);
+    peer.ack = sent[0].end();
+    let closed = Segment {
+        window: 0,
+        ..peer.segment()
+    };
+    net.send(&closed.frame());
+    assert_eq!(net.segments(), []);
+    net.send(&peer.segment().frame());
+    assert_eq!(net.segments(), []);
+    let again = net.wait(Duration::from_secs(3));
+    assert_eq!((again[0].seq, again[0].payload.len()), (peer.ack, 1460));
+    net.send(&peer.take(&again[0]));
+    assert_eq!(net.wait(Duration::from_secs(60)), [], "nothing is owed");
+}
+
 /// How many segments come to a container that answers each with a closed window.
 fn probes_of_an_hour(net: &mut Net, peer: Peer) -> usize {
     let closed = Segment {
