@@ -362,10 +362,16 @@ impl Connection {
     }
 
     pub(super) fn close_if_due(&mut self) {
-        if self.told.host_finished && !self.told.closed && self.is_established() {
+        if self.told.host_finished && !self.told.closed && self.is_established() && !self.would_be_deaf() {
             self.told.closed = true;
             self.socket().close();
         }
+    }
+
+    /// In LAST-ACK smoltcp 0.14 drops whatever acknowledges nothing new, and with it the news that a closed window has
+    /// opened. So our FIN waits until the window takes all that is before it.
+    fn would_be_deaf(&self) -> bool {
+        self.state() == State::CloseWait && self.socket_ref().send_queue() > self.space.peer_window as usize
     }
 
     /// The handshake is done, whatever came after it.
