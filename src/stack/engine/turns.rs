@@ -63,6 +63,10 @@ impl Engine {
             return;
         };
         flow.armed = None;
+        // What is said again may have gone to where its container is no longer.
+        if let Some(container) = self.containers.get(flow.tuple.endpoint.ip()) {
+            flow.mac = container.mac;
+        }
         let until = match &flow.phase {
             Phase::Held(held) => held.until,
             Phase::Open(connection) => connection.patience(),
