@@ -213,6 +213,28 @@ fn the_window_closes_and_opens_again() {
     assert_eq!(net.one_segment().window, 4096, "the window is opened unasked");
 }
 
+/// In a window of two-byte units an odd byte has no room, although it was offered before; what the container says from then on
+/// has the number behind it.
+#[test]
+fn acknowledgements_count_from_behind_a_window_that_was_rounded_down() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let offered = peer.seq.wrapping_add(65_536);
+    let mut told = Vec::new();
+    for len in [1001].into_iter().chain([1460; 44]).chain([295]) {
+        net.send(&peer.data(&vec![1; len]));
+        told = net.segments();
+    }
+    assert_eq!(peer.seq, offered);
+    let last = told.pop().unwrap();
+    assert_eq!((last.ack, last.window), (Some(peer.seq.wrapping_sub(1)), 0));
+    net.fill(peer.flow, b"and now to you");
+    let answer = net.one_segment();
+    net.send(&peer.take(&answer));
+    assert_eq!(net.segments(), []);
+    assert_eq!(net.wait(Duration::from_secs(60)), [], "nothing is owed");
+}
+
 #[test]
 fn a_closed_window_of_the_container_is_probed_for_ever() {
     let mut net = Net::new();
