@@ -337,7 +337,7 @@ impl Connection {
 
     /// Lends room for bytes of the host; returns how many were put there, none if there is no room.
     pub(super) fn fill(&mut self, now: Instant, put: impl FnOnce(&mut [u8]) -> usize) -> Option<usize> {
-        if self.told.host_finished || self.told.host_failed || !self.socket_ref().can_send() {
+        if !self.takes_from_host() || !self.socket_ref().can_send() {
             return None;
         }
         let was_empty = !self.is_owed();
@@ -350,6 +350,11 @@ impl Connection {
         }
         self.socket.outward.note_written(filled.unwrap_or(0));
         filled.ok()
+    }
+
+    /// The host has neither finished nor failed.
+    pub(super) fn takes_from_host(&self) -> bool {
+        !self.told.host_finished && !self.told.host_failed
     }
 
     /// The host has finished; our FIN follows what is still in the ring, once the connection is established.

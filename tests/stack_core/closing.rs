@@ -536,3 +536,18 @@ fn a_window_that_opens_after_both_have_finished_is_used_at_once() {
     let how = Closing::Graceful;
     assert_eq!(net.actions(), [Action::Close { flow, how }]);
 }
+
+/// The shell looks at its socket whenever it is asked to, and says again that it has failed.
+#[test]
+fn a_host_that_has_failed_is_asked_for_nothing_more() {
+    let mut net = Net::new();
+    let peer = net.open(4000);
+    let flow = peer.flow;
+    net.fill(flow, b"413");
+    for _ in 0..2 {
+        net.engine.reset(net.now, flow);
+        assert_eq!(net.actions(), []);
+        assert_eq!(net.fill(flow, b"there is no more"), 0);
+    }
+    assert_eq!(net.segments().len(), 2, "what it said, and the reset");
+}

@@ -290,7 +290,8 @@ fn announce(connection: &mut Connection, flow: FlowId, mut say: impl FnMut(Actio
         connection.told.drain = true;
         say(Action::Drain { flow });
     }
-    if connection.told.fill_wanted && connection.has_room() {
+    // Of whom nothing is taken any more, nothing is asked: a shell that looks again would be sent in circles.
+    if connection.told.fill_wanted && connection.takes_from_host() && connection.has_room() {
         connection.told.fill_wanted = false;
         say(Action::Fill { flow });
     }
