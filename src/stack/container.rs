@@ -62,6 +62,10 @@ impl Containers {
             errors: TokenBucket::default(),
         };
         let before = self.table.get(&address).map(|known| known.mac);
+        // What is known of the hardware stays: its name, its patience, what it did.
+        if before == Some(mac) {
+            return;
+        }
         self.table
             .entry(address)
             .and_modify(|known| known.mac = mac)

@@ -65,7 +65,7 @@ impl Tuple {
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) tuple: Tuple,
-    /// The container's hardware address.
+    /// The container's hardware address, where it was heard last.
     pub(super) mac: EthernetAddress,
     pub(super) phase: Phase,
     /// How its container's packets are to be treated, as the shell knows it.

@@ -5,7 +5,7 @@
 //! (section 4.2) are challenged, and so is an acknowledgement of what was never sent (section 5.2), which smoltcp would
 //! believe as long as the bytes wait in its ring. No reset ever reaches smoltcp.
 //!
-//! Five more things are mended on the way in, each found in smoltcp 0.14's `socket/tcp.rs`:
+//! Seven more things are mended on the way in, each found in smoltcp 0.14's `socket/tcp.rs`:
 //!
 //! - after its SYN it accepts data up to the unscaled window *shifted by the scale*, beyond its own ring, and panics when
 //!   such data is put in order. What would not fit the ring is cut off here, by dropping the segment;
@@ -15,7 +15,13 @@
 //! - a segment with an old acknowledgement is dropped together with its payload, so that data reordered by the network
 //!   would have to be sent again; its acknowledgement is raised to the present one;
 //! - three duplicate acknowledgements while only our FIN is outstanding stop the timer that would send it again, so these
-//!   are kept from it.
+//!   are kept from it;
+//! - an acknowledgement that closes the window while more is on its way has it probe behind what is on its way, and forget
+//!   the timer that would send that again. Linux says so when it has no memory for what it drops (tcp_select_window,
+//!   ICSK_ACK_NOMEM). It is shown the least window that is one, and hears of the closed one when it has sent again;
+//! - windows are told in units of 2^scale bytes, rounded down, so one may end before the last one did, and what was sent up
+//!   to there is cut. The container goes on with the number behind it (tcp_acceptable_seq allows for such a difference), and
+//!   whatever it acknowledges then would count for outside the window; it is shown where the next byte would be.
 
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::TcpPacket;
@@ -45,8 +51,8 @@ pub(super) enum Verdict {
 pub(super) struct Amendment {
     /// Take the FIN off.
     pub(super) without_fin: bool,
-    /// Take the payload off, which leaves the FIN at this sequence number.
-    pub(super) fin_alone: Option<u32>,
+    /// Take the payload off, if there is any, and put what is left, a FIN or nothing, at this sequence number.
+    pub(super) empty_at: Option<u32>,
     /// Another acknowledgement, and the window that goes with it.
     pub(super) ack: Option<(u32, u16)>,
 }
@@ -64,7 +70,7 @@ impl Amendment {
         if self.without_fin {
             segment.set_fin(false);
         }
-        if let Some(seq) = self.fin_alone {
+        if let Some(seq) = self.empty_at {
             segment.set_seq_number(wire_number(seq));
             let headers = packet.header + usize::from(segment.header_len());
             copy.truncate(headers);
@@ -145,10 +151,11 @@ impl Connection {
         if self.repeats_before_fin(segment) {
             return Verdict::Ignore;
         }
+        let fin_alone = Some(end).filter(|_| segment.fin && segment.len > 0 && end == self.next_expected());
         let amendment = Amendment {
             without_fin: segment.fin && segment.len > 0 && before(self.window_edge(), end),
-            fin_alone: Some(end).filter(|_| segment.fin && segment.len > 0 && end == self.next_expected()),
-            ack: self.raised(segment),
+            empty_at: fin_alone.or_else(|| self.drawn_in(segment)),
+            ack: self.raised(segment).or_else(|| self.left_open(segment)),
         };
         if amendment == Amendment::default() {
             Verdict::Pass
@@ -175,6 +182,26 @@ impl Connection {
         }
         let passed = u16::try_from(age >> self.space.peer_shift).unwrap_or(u16::MAX);
         Some((self.space.acked, segment.window.saturating_sub(passed)))
+    }
+
+    /// The least window for an acknowledgement of a part of what was sent that closes it.
+    fn left_open(&self, segment: &Segment) -> Option<(u32, u16)> {
+        let part = |ack: &u32| before(self.space.acked, *ack) && before(*ack, self.space.sent);
+        segment
+            .ack
+            .filter(part)
+            .filter(|_| segment.window == 0)
+            .map(|ack| (ack, 1))
+    }
+
+    /// Where the next byte would be, for an acknowledgement alone from behind our window and not from behind our ring. A FIN
+    /// that may have been cut off has a number, too.
+    fn drawn_in(&self, segment: &Segment) -> Option<u32> {
+        let next = self.next_expected();
+        let alone = segment.len == 0 && !segment.fin;
+        let outside = before(next, segment.seq) && !before(segment.seq, self.window_edge());
+        let end = next.wrapping_add(self.room()).wrapping_add(1);
+        (alone && outside && !before(end, segment.seq)).then_some(next)
     }
 
     /// The right edge of the window as it was last sent.

@@ -32,9 +32,9 @@ impl Patience {
     pub(super) fn end(&self, state: State, owed: bool) -> Instant {
         let patience = match state {
             State::Listen | State::SynSent | State::SynReceived => HANDSHAKE,
-            State::LastAck | State::Closing => LAST_ACK,
             State::FinWait1 => UNACKNOWLEDGED,
-            State::Established | State::CloseWait if owed => UNACKNOWLEDGED,
+            State::Established | State::CloseWait | State::LastAck | State::Closing if owed => UNACKNOWLEDGED,
+            State::LastAck | State::Closing => LAST_ACK,
             State::Established | State::CloseWait => PROBE_AFTER + PROBE_EVERY * PROBES,
             State::FinWait2 => HALF_CLOSED,
             // The container is done; bytes wait for a host that takes none.
@@ -60,7 +60,7 @@ impl Patience {
 /// (tcp_synack_retries 5).
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
-/// Nobody waits for this ACK any more (Linux, tcp_orphan_retries: about 100 seconds).
+/// Of our FIN alone: nobody waits for this ACK any more (Linux, tcp_orphan_retries: about 100 seconds).
 const LAST_ACK: Duration = Duration::from_secs(60);
 
 /// RFC 9293 section 3.8.3: R2 of at least 100 seconds; Linux's tcp_retries2 comes to 924. A container that answers

@@ -23,6 +23,8 @@ pub(super) struct Space {
     pub(super) shift: u32,
     /// The shift of the container's windows.
     pub(super) peer_shift: u32,
+    /// Bytes that the container takes from `acked` on.
+    pub(super) peer_window: u32,
     /// The container's initial sequence number.
     pub(super) peer_initial: u32,
     /// The highest sequence number received with payload, plus one.
@@ -52,6 +54,10 @@ impl Space {
         let (acked, sent) = (self.acked, self.sent);
         if let Some(ack) = segment.ack.filter(|ack| before(acked, *ack) && !before(sent, *ack)) {
             self.acked = ack;
+        }
+        // Of what repeats something old, a keep-alive for one, smoltcp does not read the window either.
+        if !segment.syn && segment.ack == Some(self.acked) && !before(segment.seq, self.last_ack) {
+            self.peer_window = u32::from(segment.window) << self.peer_shift;
         }
         self.answered &= segment.len == 0;
         let end = segment.end().wrapping_sub(u32::from(segment.fin));

@@ -337,7 +337,7 @@ impl Connection {
 
     /// Lends room for bytes of the host; returns how many were put there, none if there is no room.
     pub(super) fn fill(&mut self, now: Instant, put: impl FnOnce(&mut [u8]) -> usize) -> Option<usize> {
-        if self.told.host_finished || self.told.host_failed || !self.socket_ref().can_send() {
+        if !self.takes_from_host() || !self.socket_ref().can_send() {
             return None;
         }
         let was_empty = !self.is_owed();
@@ -352,6 +352,11 @@ impl Connection {
         filled.ok()
     }
 
+    /// The host has neither finished nor failed.
+    pub(super) fn takes_from_host(&self) -> bool {
+        !self.told.host_finished && !self.told.host_failed
+    }
+
     /// The host has finished; our FIN follows what is still in the ring, once the connection is established.
     pub(super) fn finish(&mut self, now: Instant) {
         self.told.host_finished = true;
@@ -362,10 +367,16 @@ impl Connection {
     }
 
     pub(super) fn close_if_due(&mut self) {
-        if self.told.host_finished && !self.told.closed && self.is_established() {
+        if self.told.host_finished && !self.told.closed && self.is_established() && !self.would_be_deaf() {
             self.told.closed = true;
             self.socket().close();
         }
+    }
+
+    /// In LAST-ACK smoltcp 0.14 drops whatever acknowledges nothing new, and with it the news that a closed window has
+    /// opened. So our FIN waits until the window takes all that is before it.
+    fn would_be_deaf(&self) -> bool {
+        self.state() == State::CloseWait && self.socket_ref().send_queue() > self.space.peer_window as usize
     }
 
     /// The handshake is done, whatever came after it.

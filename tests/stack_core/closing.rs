@@ -501,3 +501,53 @@ fn a_container_that_resets_and_goes_ends_a_flow_once() {
         .filter(|action| *action == Action::Close { flow, how });
     assert_eq!(ends.count(), 1, "the id may be another's by the time of a second");
 }
+
+/// It has asked, finished and reads at leisure; smoltcp hears no window in LAST-ACK.
+#[test]
+fn a_window_that_opens_after_both_have_finished_is_used_at_once() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let flow = peer.flow;
+    let with_window = |peer: &Peer, window, control| {
+        let segment = Segment {
+            window,
+            control,
+            ..peer.segment()
+        };
+        segment.frame()
+    };
+    net.send(&with_window(&peer, 10, TcpControl::Fin));
+    peer.seq = peer.seq.wrapping_add(1);
+    net.fill(flow, &[6; 2000]);
+    net.engine.finished(net.now, flow);
+    let first = net.one_segment();
+    assert_eq!((first.payload.len(), first.fin), (10 << 7, false));
+    peer.ack = first.end();
+    net.send(&with_window(&peer, 0, TcpControl::None));
+    assert_eq!((net.segments(), net.actions()), (vec![], vec![Action::Finish { flow }]));
+    net.send(&peer.segment().frame());
+    let rest = net.one_segment();
+    assert_eq!(
+        (rest.payload.len(), rest.fin),
+        (720, true),
+        "and the FIN with the last byte"
+    );
+    net.send(&peer.take(&rest));
+    let how = Closing::Graceful;
+    assert_eq!(net.actions(), [Action::Close { flow, how }]);
+}
+
+/// The shell looks at its socket whenever it is asked to, and says again that it has failed.
+#[test]
+fn a_host_that_has_failed_is_asked_for_nothing_more() {
+    let mut net = Net::new();
+    let peer = net.open(4000);
+    let flow = peer.flow;
+    net.fill(flow, b"413");
+    for _ in 0..2 {
+        net.engine.reset(net.now, flow);
+        assert_eq!(net.actions(), []);
+        assert_eq!(net.fill(flow, b"there is no more"), 0);
+    }
+    assert_eq!(net.segments().len(), 2, "what it said, and the reset");
+}

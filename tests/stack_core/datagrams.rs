@@ -590,6 +590,29 @@ fn a_published_client_is_forgotten_when_idle() {
     assert!(published(&mut net, WEB, "127.0.0.1:5555").is_some());
 }
 
+/// A tunnel speaks from one port, whether others may call it there or not.
+#[test]
+fn a_port_that_is_published_no_more_has_no_clients() {
+    let mut net = Net::new();
+    let (client, other) = ("198.51.100.7:5555", "198.51.100.8:5555");
+    let stays = PublishId(5);
+    for (publish, client) in [(WEB, client), (stays, other)] {
+        assert_eq!(published(&mut net, publish, client).unwrap(), client);
+    }
+    net.engine.unpublish(&[WEB]);
+    send(&mut net, own(9000), client.parse().unwrap());
+    let Passage::Datagram { socket, .. } = net.pass(&udp(own(9000), other.parse().unwrap(), b"re")) else {
+        panic!("the other port has its client")
+    };
+    assert_eq!(socket, ClientSocket::Published(stays));
+    let again = published(&mut net, PublishId(6), client);
+    assert_eq!(
+        again.unwrap(),
+        client,
+        "and is seen as itself when it is published anew"
+    );
+}
+
 #[test]
 fn a_published_port_without_its_container() {
     let mut net = Net::new();

@@ -116,3 +116,17 @@ fn strangers_share_their_patience() {
     net.send(&group.frame());
     assert_eq!(net.count("drop_spoofed"), 1);
 }
+
+#[test]
+fn a_renewal_does_not_renew_the_patience() {
+    let mut net = net_with_range();
+    let at = Ipv4Addr::new(172, 17, 0, 4);
+    let renewal = guest(1, Message::new(REQUEST).wishing(at));
+    assert_eq!(got(&mut net, &renewal), (ACK, 4));
+    let mut answers = 0;
+    for _ in 0..256 {
+        net.send(&renewal.frame());
+        answers += net.frames().len();
+    }
+    assert_eq!((answers, net.count("drop_full")), (100, 156));
+}

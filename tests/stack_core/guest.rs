@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use gangplank::policy::{Alias, Closed, HostAccess, Neighbours, ResolverPlace};
 use gangplank::stack::{Config, Passage, Payload, PublishId, Refusal, Senders};
+use smoltcp::time::Duration;
 use smoltcp::wire::{ArpOperation, EthernetAddress};
 
 use crate::net::*;
@@ -93,6 +94,29 @@ fn what_is_meant_for_an_address_goes_where_it_was_heard() {
     assert_eq!(reach(&mut net), OTHER_MAC, "it has moved");
     let ours = SocketAddr::new(RESOLVER.into(), 80);
     assert_eq!(net.engine.accept(net.now, client, ours), Err(Refusal::NoContainer));
+}
+
+/// A bridge in the namespace has the lowest hardware address of its ports, and so may get another with each.
+#[test]
+fn a_connection_goes_where_its_container_is_heard() {
+    let mut net = net(|_| {});
+    let mut peer = net.open(4000);
+    net.fill(peer.flow, b"lost");
+    assert_eq!(net.frames()[0][..6], MAC.0);
+    net.send(&arp(OTHER_MAC, (OTHER_MAC, ADDRESS), ArpOperation::Request, GATEWAY));
+    assert_eq!(net.frames().len(), 1);
+    let end = net.now + Duration::from_secs(3);
+    let again = loop {
+        assert!(net.now < end, "it is said again");
+        net.now = net.engine.poll_timeout().unwrap();
+        net.engine.handle_timeout(net.now);
+        if let Some(frame) = net.frames().pop() {
+            break frame;
+        }
+    };
+    assert_eq!(again[..6], OTHER_MAC.0);
+    net.send(&peer.data(&[7; 1460]));
+    assert_eq!(net.frames()[0][..6], MAC.0, "and back");
 }
 
 #[test]

@@ -213,6 +213,28 @@ fn the_window_closes_and_opens_again() {
     assert_eq!(net.one_segment().window, 4096, "the window is opened unasked");
 }
 
+/// In a window of two-byte units an odd byte has no room, although it was offered before; what the container says from then on
+/// has the number behind it.
+#[test]
+fn acknowledgements_count_from_behind_a_window_that_was_rounded_down() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let offered = peer.seq.wrapping_add(65_536);
+    let mut told = Vec::new();
+    for len in [1001].into_iter().chain([1460; 44]).chain([295]) {
+        net.send(&peer.data(&vec![1; len]));
+        told = net.segments();
+    }
+    assert_eq!(peer.seq, offered);
+    let last = told.pop().unwrap();
+    assert_eq!((last.ack, last.window), (Some(peer.seq.wrapping_sub(1)), 0));
+    net.fill(peer.flow, b"and now to you");
+    let answer = net.one_segment();
+    net.send(&peer.take(&answer));
+    assert_eq!(net.segments(), []);
+    assert_eq!(net.wait(Duration::from_secs(60)), [], "nothing is owed");
+}
+
 #[test]
 fn a_closed_window_of_the_container_is_probed_for_ever() {
     let mut net = Net::new();
@@ -224,6 +246,38 @@ fn a_closed_window_of_the_container_is_probed_for_ever() {
         [1460, 1460, 80]
     );
     peer.ack = sent[1].end();
+    let probes = probes_of_an_hour(&mut net, peer);
+    assert!((50..200).contains(&probes), "with backoff to a minute: {probes}");
+    assert_eq!(net.actions(), [], "a container that answers is never given up");
+    net.send(&peer.segment().frame());
+    assert_eq!(net.segments().iter().map(|seen| seen.payload.len()).sum::<usize>(), 80);
+}
+
+/// A kernel that has no memory for what arrives drops it, and says so by a closed window (tcp_select_window, ICSK_ACK_NOMEM).
+#[test]
+fn what_is_lost_as_the_window_closes_is_sent_again_when_it_opens() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    net.fill(peer.flow, &[6; 2920]);
+    let sent = net.segments();
+    assert_eq!(sent.len(), 2);
+    peer.ack = sent[0].end();
+    let closed = Segment {
+        window: 0,
+        ..peer.segment()
+    };
+    net.send(&closed.frame());
+    assert_eq!(net.segments(), []);
+    net.send(&peer.segment().frame());
+    assert_eq!(net.segments(), []);
+    let again = net.wait(Duration::from_secs(3));
+    assert_eq!((again[0].seq, again[0].payload.len()), (peer.ack, 1460));
+    net.send(&peer.take(&again[0]));
+    assert_eq!(net.wait(Duration::from_secs(60)), [], "nothing is owed");
+}
+
+/// How many segments come to a container that answers each with a closed window.
+fn probes_of_an_hour(net: &mut Net, peer: Peer) -> usize {
     let closed = Segment {
         window: 0,
         ..peer.segment()
@@ -240,10 +294,28 @@ fn a_closed_window_of_the_container_is_probed_for_ever() {
             net.segments();
         }
     }
+    probes
+}
+
+/// A reader that takes its time over the end has not gone.
+#[test]
+fn a_closed_window_is_probed_for_ever_when_both_have_finished() {
+    let mut net = Net::new();
+    let mut peer = net.open(4000);
+    let flow = peer.flow;
+    net.fill(flow, &[6; 3000]);
+    net.engine.finished(net.now, flow);
+    let sent = net.segments();
+    assert_eq!((sent.len(), sent[2].payload.len(), sent[2].fin), (3, 80, true));
+    peer.ack = sent[1].end();
+    net.send(&peer.fin());
+    assert_eq!(net.actions(), [Action::Finish { flow }]);
+    let probes = probes_of_an_hour(&mut net, peer);
     assert!((50..200).contains(&probes), "with backoff to a minute: {probes}");
     assert_eq!(net.actions(), [], "a container that answers is never given up");
     net.send(&peer.segment().frame());
-    assert_eq!(net.segments().iter().map(|seen| seen.payload.len()).sum::<usize>(), 80);
+    let last = net.one_segment();
+    assert_eq!((last.payload.len(), last.fin), (80, true));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::net::*;
 type Step = fn(&mut Net) -> FlowId;
 
 /// Each state with the seconds in which silence must end it: no sooner, no later.
-const STATES: [(&str, Step, [i64; 2]); 13] = [
+const STATES: [(&str, Step, [i64; 2]); 15] = [
     ("a held syn", held, [127, 150]),
     ("syn-sent", called, [55, 60]),
     ("syn-received", answered, [55, 60]),
@@ -27,7 +27,13 @@ const STATES: [(&str, Step, [i64; 2]); 13] = [
     ("fin-wait-1", |net| fin_wait_1(net).flow, [100, 924]),
     ("fin-wait-2", |net| fin_wait_2(net).flow, [7440, 7440]),
     ("closing", closing, [55, 60]),
+    ("closing, with bytes unacknowledged", closing_unacknowledged, [100, 924]),
     ("last-ack", last_ack, [55, 60]),
+    (
+        "last-ack, with bytes unacknowledged",
+        last_ack_unacknowledged,
+        [100, 924],
+    ),
     ("time-wait, with bytes for the host", time_wait_undrained, [7440, 7440]),
     ("closed, with bytes for the host", closed_undrained, [7440, 7440]),
 ];
@@ -121,10 +127,25 @@ fn closing(net: &mut Net) -> FlowId {
     peer.flow
 }
 
+fn closing_unacknowledged(net: &mut Net) -> FlowId {
+    let mut peer = net.open(1);
+    net.fill(peer.flow, b"good night");
+    net.engine.finished(net.now, peer.flow);
+    net.segments();
+    net.send(&peer.fin());
+    peer.flow
+}
+
 fn last_ack(net: &mut Net) -> FlowId {
     let peer = close_wait(net);
     net.engine.finished(net.now, peer.flow);
     peer.flow
+}
+
+fn last_ack_unacknowledged(net: &mut Net) -> FlowId {
+    let flow = close_wait_unacknowledged(net);
+    net.engine.finished(net.now, flow);
+    flow
 }
 
 fn time_wait_undrained(net: &mut Net) -> FlowId {

@@ -276,6 +276,7 @@ impl Worker {
                         self.flows.unpublish(*id);
                         self.datagrams.unpublish(*id);
                     }
+                    self.engine.unpublish(&ids);
                     if ids.len() == PORTS_PER_TURN {
                         return true;
                     }

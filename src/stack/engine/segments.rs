@@ -190,11 +190,14 @@ impl Engine {
         let Some(Flow {
             phase: Phase::Open(connection),
             handling: told,
+            mac,
             ..
         }) = self.flows.get_mut(id)
         else {
             return Err(Discard::Segment);
         };
+        // It may have moved.
+        *mac = packet.mac;
         if connection.told.reset {
             return Err(Discard::Segment);
         }

@@ -63,6 +63,10 @@ impl Engine {
             return;
         };
         flow.armed = None;
+        // What is said again may have gone to where its container is no longer.
+        if let Some(container) = self.containers.get(flow.tuple.endpoint.ip()) {
+            flow.mac = container.mac;
+        }
         let until = match &flow.phase {
             Phase::Held(held) => held.until,
             Phase::Open(connection) => connection.patience(),
@@ -286,7 +290,8 @@ fn announce(connection: &mut Connection, flow: FlowId, mut say: impl FnMut(Actio
         connection.told.drain = true;
         say(Action::Drain { flow });
     }
-    if connection.told.fill_wanted && connection.has_room() {
+    // Of whom nothing is taken any more, nothing is asked: a shell that looks again would be sent in circles.
+    if connection.told.fill_wanted && connection.takes_from_host() && connection.has_room() {
         connection.told.fill_wanted = false;
         say(Action::Fill { flow });
     }

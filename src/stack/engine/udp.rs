@@ -79,6 +79,15 @@ impl Engine {
         self.count_delivery(transmit, Discard::Filtered)
     }
 
+    /// Forgets the clients of ports that are published no more: what containers send them is theirs to begin from now on.
+    pub fn unpublish(&mut self, ports: &[PublishId]) {
+        let of_these = |(client, id): (&Client, &u32)| ports.contains(&client.publish).then_some(*id);
+        let clients: Vec<u32> = self.client_index.iter().filter_map(of_these).collect();
+        for id in clients {
+            self.forget_client(id);
+        }
+    }
+
     /// Writes the resolver's answer to a question that came as [`Passage::Query`].
     pub fn deliver_answer(
         &mut self,
