@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, setns};
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage, State};
 use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
@@ -122,6 +122,22 @@ pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(
     Ok(())
 }
 
+/// Waits until an interface whose other end has been brought up carries frames. The kernel sees to that in a thread of its own
+/// (net/core/link_watch.c) and drops what comes before, and whoever has sent it tries again a second later.
+pub(super) async fn until_it_carries(handle: &Handle, index: u32) {
+    let waits = |link: &LinkMessage| !link.attributes.contains(&LinkAttribute::OperState(State::Up));
+    // One that has gone is not waited for, and one that was taken down again not long.
+    let look = async || handle.link().get().match_index(index).execute().try_next().await;
+    let carries = async {
+        while let Ok(Some(link)) = look().await
+            && waits(&link)
+        {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    };
+    let _ = tokio::time::timeout(LINK_WATCH, carries).await;
+}
+
 /// How an interface of the namespace that we are in takes part in IPv6: without an address of ours not at all, with one
 /// by that alone, or as the namespace's own settings have it where it is to ask for that.
 pub(super) fn set_ipv6_of(spec: &InterfaceSpec) {
@@ -223,6 +239,10 @@ async fn add_default_route(handle: &Handle, index: u32, gateway: IpAddr) -> Resu
 
 /// How long the kernel may take for one request; it needs milliseconds, and the helper waits twice as long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The thread that watches links needs microseconds, and on a machine that is busy some milliseconds.
+const LINK_WATCH: Duration = Duration::from_millis(200);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// IPv6 is on, whatever the host's default is (ip-sysctl.rst of the kernel).
 const ON: (&str, &str) = ("disable_ipv6", "0");

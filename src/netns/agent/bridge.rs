@@ -21,7 +21,7 @@ use crate::netns::channel::BridgeView;
 use crate::netns::namespace::{Identity, Namespace};
 use crate::netns::netlink::{
     ask, configure, connect, forgo_pacing, forgo_queue, index_of, links, name_of, set_ipv6_of, set_sysctl,
-    switch_off_ipv6_of, visit,
+    switch_off_ipv6_of, until_it_carries, visit,
 };
 use crate::netns::refusal::Refusal;
 use crate::netns::spec::{InterfaceSpec, NetworkSpec};
@@ -219,7 +219,10 @@ impl Bridge {
             .flatten()
             .map_err(|error| Refusal::CannotJoin(error.to_string()))?;
         configure(&inside, spec).await?;
-        self.add_container_port(port, spec).await
+        self.add_container_port(port, spec).await?;
+        until_it_carries(&self.handle, index_of(&self.handle, port).await?).await;
+        until_it_carries(&inside, index_of(&inside, &spec.ifname).await?).await;
+        Ok(())
     }
 
     /// Makes an interface a port of the bridge.
