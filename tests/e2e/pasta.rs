@@ -48,6 +48,8 @@ cases![
     no_more_is_asked_for_than_there_is,
     refusals_in_the_originals_words,
     probes,
+    datagrams_are_answered_from_where_they_came_to,
+    who_asks_once_makes_room_for_others,
 ];
 
 /// A pasta in the background, of one ship.
@@ -946,4 +948,29 @@ fn probes(host: &Host) -> Outcome {
     symlink(host.binary(), &link)?;
     let said = host.user(&format!("{} --version", link.display()))?.ok()?;
     contains("pesto", &said, "pesto ")
+}
+
+/// A port at every address, and a client that takes answers of no other address than it has asked.
+fn datagrams_are_answered_from_where_they_came_to(host: &Host) -> Outcome {
+    let second = "198.51.100.9";
+    host.root(&format!("ip address add {second}/24 dev up0"))?.ok()?;
+    let pasta = Pasta::serve(host, "--config-net -t none -u 18090:90 -T none -U none")?;
+    let _datagrams = pasta.inside("datagrams", "udp-echo 0.0.0.0 90")?;
+    let outside = format!("udp-ask {CLIENT} 0 {second} 18090 {HOST} 18090");
+    let said = host.outside(&host.peer(&outside))?.ok()?;
+    same("from outside", said.matches("right").count(), 8)?;
+    let loopback = "udp-ask 127.0.0.1 0 127.0.0.2 18090 127.0.0.1 18090";
+    let said = host.user(&host.peer(loopback))?.ok()?;
+    same("from the loopback", said.matches("right").count(), 8)
+}
+
+/// More than are remembered at a time, as resolvers do: each question comes from another port.
+fn who_asks_once_makes_room_for_others(host: &Host) -> Outcome {
+    let _outside = host.host_server("datagrams", "udp-echo 127.0.0.1 7001")?;
+    let pasta = Pasta::serve(host, "--config-net -t none -u 18090:90 -T none -U 7001")?;
+    let _inside = pasta.inside("datagrams inside", "udp-echo 0.0.0.0 90")?;
+    let said = host.user(&host.peer("udp-in-turn 127.0.0.1 18090 1100"))?.ok()?;
+    same("in", said.trim(), "right 1100")?;
+    let said = pasta.run(&host.peer("udp-in-turn 127.0.0.1 7001 1100"))?;
+    same("out", said.trim(), "right 1100")
 }
