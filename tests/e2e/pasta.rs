@@ -50,6 +50,7 @@ cases![
     probes,
     datagrams_are_answered_from_where_they_came_to,
     who_asks_once_makes_room_for_others,
+    who_ignores_children_is_told_of_the_end,
 ];
 
 /// A pasta in the background, of one ship.
@@ -973,4 +974,19 @@ fn who_asks_once_makes_room_for_others(host: &Host) -> Outcome {
     same("in", said.trim(), "right 1100")?;
     let said = pasta.run(&host.peer("udp-in-turn 127.0.0.1 7001 1100"))?;
     same("out", said.trim(), "right 1100")
+}
+
+/// The kernel buries the children of whoever ignores SIGCHLD, and their status with them (wait(2)).
+fn who_ignores_children_is_told_of_the_end(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    let ignoring =
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])";
+    let by_us = |command: &str| {
+        let words = format!("{} pasta -q --config-net -- {command}", host.binary());
+        host.user(&format!("python3 -c '{ignoring}' {words}"))
+    };
+    by_us("sh -c 'exit 7'")?.code(7)?;
+    let ran = by_us("grep SigIgn /proc/self/status")?.ok()?;
+    let ignored = u64::from_str_radix(ran.trim_start_matches("SigIgn:\t"), 16)?;
+    holds("and so does the command", ignored & 1 << 16 != 0)
 }
