@@ -50,6 +50,7 @@ cases![
     probes,
     datagrams_are_answered_from_where_they_came_to,
     who_asks_once_makes_room_for_others,
+    a_listener_serves_both_families,
     who_ignores_children_is_told_of_the_end,
 ];
 
@@ -974,6 +975,24 @@ fn who_asks_once_makes_room_for_others(host: &Host) -> Outcome {
     same("in", said.trim(), "right 1100")?;
     let said = pasta.run(&host.peer("udp-in-turn 127.0.0.1 7001 1100"))?;
     same("out", said.trim(), "right 1100")
+}
+
+/// A descriptor for each port and not two: `all` takes tens of thousands.
+fn a_listener_serves_both_families(host: &Host) -> Outcome {
+    host.needs_ipv6()?;
+    let pasta = Pasta::serve(host, "--config-net -t 18080-18089:80-89 -u none -T none -U none")?;
+    let listeners = |table: &str| Ok::<_, crate::verdict::Trouble>(fs::read_to_string(table)?.matches(":46A").count());
+    // 18080 and those behind it, in the kernel's hexadecimal figures.
+    same("of IPv4 alone", listeners("/proc/net/tcp")?, 0)?;
+    same("of both", listeners("/proc/net/tcp6")?, 10)?;
+    let _server = pasta.inside("server", "tcp-echo 0.0.0.0 89")?;
+    for address in ["127.0.0.1", "::1", HOST] {
+        same(address, ask(host, address, 18089)?.as_str(), "answer hello")?;
+    }
+    drop(pasta);
+    let _taken = host.host_server("taken", "tcp-echo 0.0.0.0 18080")?;
+    let ran = self::pasta(host, "--config-net -q -t 18080 -u none -T none -U none -- true")?.code(1)?;
+    contains("taken in one family", &ran.stderr, "Address already in use")
 }
 
 /// The kernel buries the children of whoever ignores SIGCHLD, and their status with them (wait(2)).

@@ -98,6 +98,8 @@ struct Key {
     pif: Pif,
     transport: Transport,
     address: SocketAddr,
+    /// The wildcard of IPv6 that takes IPv4's clients, too.
+    both: bool,
     interface: Option<String>,
 }
 
@@ -319,10 +321,13 @@ impl Ports {
         Ok(wanted)
     }
 
-    /// The sockets of one port of a rule: one for each family where no address is named.
+    /// The sockets of one port of a rule. Where no address is named, a listener on the host serves both families, for `all`
+    /// takes as many descriptors as there are ports; datagrams have one socket for each, as have listeners inside.
     fn keys(&self, pif: Pif, rule: &Rule, port: u16) -> Vec<(Key, Berth)> {
+        let both = rule.address.is_none() && self.has_ipv6 && (pif, rule.protocol) == (Pif::Host, Transport::Tcp);
         let addresses: &[IpAddr] = match &rule.address {
             Some(address) => std::slice::from_ref(address),
+            None if both => &[IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             None if self.has_ipv6 => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             None => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         };
@@ -334,6 +339,7 @@ impl Ports {
             pif,
             transport: rule.protocol,
             address: SocketAddr::new(*address, port),
+            both,
             interface: rule.interface.clone(),
         };
         addresses.iter().map(|address| (key(address), berth)).collect()
@@ -352,6 +358,7 @@ impl Ports {
         let manner = Manner {
             interface: key.interface.clone(),
             free: self.free,
+            both: key.both,
         };
         let port = HostPort::bind_as(key.transport.into(), key.address, &manner)?;
         let Some(mooring) = &self.mooring else {
