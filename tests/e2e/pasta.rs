@@ -51,6 +51,7 @@ cases![
     datagrams_are_answered_from_where_they_came_to,
     who_asks_once_makes_room_for_others,
     a_listener_serves_both_families,
+    addresses_that_are_going_stay_outside,
     who_ignores_children_is_told_of_the_end,
 ];
 
@@ -993,6 +994,18 @@ fn a_listener_serves_both_families(host: &Host) -> Outcome {
     let _taken = host.host_server("taken", "tcp-echo 0.0.0.0 18080")?;
     let ran = self::pasta(host, "--config-net -q -t 18080 -u none -T none -U none -- true")?.code(1)?;
     contains("taken in one family", &ran.stderr, "Address already in use")
+}
+
+fn addresses_that_are_going_stay_outside(host: &Host) -> Outcome {
+    host.needs_ipv6()?;
+    let going = "2001:db8:51::9";
+    host.root(&format!("ip address add {going}/64 dev up0 nodad preferred_lft 0"))?
+        .ok()?;
+    let pasta = Pasta::serve(host, "--config-net -t none -u none")?;
+    let addresses = pasta.run("ip -6 address show dev up0")?;
+    contains("one that stays", &addresses, HOST6)?;
+    holds("a deprecated one", !addresses.contains(going))?;
+    holds("all can be used at once", !addresses.contains("tentative"))
 }
 
 /// The kernel buries the children of whoever ignores SIGCHLD, and their status with them (wait(2)).
