@@ -52,6 +52,7 @@ cases![
     who_asks_once_makes_room_for_others,
     a_listener_serves_both_families,
     addresses_that_are_going_stay_outside,
+    a_command_lives_on_a_host_of_another_name,
     who_ignores_children_is_told_of_the_end,
 ];
 
@@ -1006,6 +1007,14 @@ fn addresses_that_are_going_stay_outside(host: &Host) -> Outcome {
     contains("one that stays", &addresses, HOST6)?;
     holds("a deprecated one", !addresses.contains(going))?;
     holds("all can be used at once", !addresses.contains("tentative"))
+}
+
+fn a_command_lives_on_a_host_of_another_name(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    let name = host.user("uname -n")?.ok()?;
+    let inside = pasta(host, "-q --config-net -- uname -n")?.ok()?;
+    same("inside", inside.as_str(), format!("pasta-{name}").as_str())?;
+    same("and outside as ever", host.user("uname -n")?.ok()?, name)
 }
 
 /// The kernel buries the children of whoever ignores SIGCHLD, and their status with them (wait(2)).
