@@ -994,7 +994,16 @@ fn a_listener_serves_both_families(host: &Host) -> Outcome {
     drop(pasta);
     let _taken = host.host_server("taken", "tcp-echo 0.0.0.0 18080")?;
     let ran = self::pasta(host, "--config-net -q -t 18080 -u none -T none -U none -- true")?.code(1)?;
-    contains("taken in one family", &ran.stderr, "Address already in use")
+    contains("taken in one family", &ran.stderr, "Address already in use")?;
+    let rest = "--config-net -q -t ~1-18079,~18081-65535 -u none -T none -U none -- true";
+    let ran = self::pasta(host, rest)?.code(1)?;
+    for said in [
+        "Listen failed for HOST TCP port */18080: Address already in use",
+        "All listens failed for HOST TCP */18080",
+    ] {
+        contains("none of all", &ran.stderr, said)?;
+    }
+    Ok(())
 }
 
 fn addresses_that_are_going_stay_outside(host: &Host) -> Outcome {

@@ -81,7 +81,10 @@ pub enum ListenError {
         why: &'static str,
     },
     /// None of many can be had.
-    #[error("All listens failed for {pif} {transport} {bound}\nCouldn't listen on requested ports")]
+    #[error(
+        "Listen failed for {pif} {transport} port {last}: {why}\nAll listens failed for {pif} {transport} {bound}\n\
+         Couldn't listen on requested ports"
+    )]
     All {
         /// Which way.
         pif: Pif,
@@ -89,6 +92,10 @@ pub enum ListenError {
         transport: Transport,
         /// Address and ports.
         bound: String,
+        /// Address and the last port that was tried.
+        last: String,
+        /// What the kernel said of that.
+        why: &'static str,
     },
 }
 
@@ -249,6 +256,7 @@ impl Ports {
     async fn bind_rule(&mut self, pif: Pif, rule: &Rule, keys: Vec<(u16, Key, Berth)>) -> Result<(), ListenError> {
         let transport = rule.protocol;
         let mut any = false;
+        let mut refused = None;
         for (port, key, berth) in keys {
             if self.live.contains_key(&key) {
                 any = true;
@@ -256,7 +264,7 @@ impl Ports {
             }
             match self.open(key, berth).await {
                 Ok(()) => any = true,
-                Err(_) if rule.best_effort => {}
+                Err(error) if rule.best_effort => refused = Some((port, description(&error))),
                 Err(error) => {
                     return Err(ListenError::Port {
                         pif,
@@ -267,11 +275,16 @@ impl Ports {
                 }
             }
         }
-        if any {
-            return Ok(());
+        match refused.filter(|_| !any) {
+            None => Ok(()),
+            Some((port, why)) => Err(ListenError::All {
+                pif,
+                transport,
+                bound: Bound(rule, rule.first, rule.last).to_string(),
+                last: Bound(rule, port, port).to_string(),
+                why,
+            }),
         }
-        let bound = Bound(rule, rule.first, rule.last).to_string();
-        Err(ListenError::All { pif, transport, bound })
     }
 
     /// The rules that name their ports, each with the sockets that it takes.
