@@ -54,6 +54,7 @@ cases![
     addresses_that_are_going_stay_outside,
     a_command_lives_on_a_host_of_another_name,
     who_ignores_children_is_told_of_the_end,
+    a_namespace_without_users_is_served,
 ];
 
 /// A pasta in the background, of one ship.
@@ -1039,4 +1040,25 @@ fn who_ignores_children_is_told_of_the_end(host: &Host) -> Outcome {
     let ran = by_us("grep SigIgn /proc/self/status")?.ok()?;
     let ignored = u64::from_str_radix(ran.trim_start_matches("SigIgn:\t"), 16)?;
     holds("and so does the command", ignored & 1 << 16 != 0)
+}
+
+/// Who has not mapped any user yet: `unshare --user` alone.
+fn a_namespace_without_users_is_served(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    let (sleeper, served) = (host.home().join("sleeper"), host.home().join("served"));
+    let binary = host.binary();
+    let line = format!(
+        "sh -c 'unshare --user --net sleep 60 >/dev/null 2>&1 & echo $! >{}; \
+         until [ \"$(readlink /proc/$!/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.1; done; \
+         exec {binary} pasta -q --config-net -t none -u none -T none -U none -P {} $!'",
+        sleeper.display(),
+        served.display()
+    );
+    let ran = host.user(&line)?;
+    let inside = fs::read_to_string(&sleeper)?;
+    let inside = inside.trim();
+    let routes = fs::read_to_string(format!("/proc/{inside}/net/route"))?;
+    host.user(&format!("kill {inside}"))?.ok()?;
+    ran.ok()?;
+    contains("a default route", &routes, "up0\t00000000")
 }
