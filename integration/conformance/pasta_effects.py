@@ -675,6 +675,24 @@ def port_of_udp(stage):
 
 
 @scenario("pasta")
+def port_of_udp_asked(stage):
+    """-u at every address: who asked one of them is answered from there"""
+    port = stage.port()
+    serving(stage, "-u", f"{port}:80")
+    return {address: from_host(address, port, kind="udp", limit=1) for address in (SECOND, "127.0.0.2", "127.0.0.1")}
+
+
+@scenario("pasta")
+def port_of_families(stage):
+    """-t with an address of a family that is switched off"""
+    seen = {}
+    for family, address in (("-4", "::1"), ("-6", "127.0.0.1"), ("-4", "127.0.0.1"), ("-6", "::1")):
+        words = [family, "-t", f"{address}/{stage.port()}", "-u", "none", "-T", "none", "-U", "none"]
+        seen[f"{family} {address}"] = join(stage, stage.box(), *words).exit
+    return seen
+
+
+@scenario("pasta")
 def ports_of_udp_inherited(stage):
     """UDP has TCP's ports unless said otherwise"""
     port = stage.port()

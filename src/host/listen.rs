@@ -48,7 +48,7 @@ impl HostPort {
 
     /// The same in a `manner` of its own.
     pub fn bind_as(protocol: Protocol, address: SocketAddr, manner: &Manner) -> io::Result<Self> {
-        Self::open(protocol, address, true, manner)
+        Self::open(protocol, address, !manner.both, manner)
     }
 
     /// Binds `port` at all addresses of `reach`, or at none.
@@ -111,6 +111,8 @@ pub struct Manner {
     pub interface: Option<String>,
     /// To an address that the host may not have yet (IP_FREEBIND).
     pub free: bool,
+    /// At IPv6's every address, to those of IPv4 as well.
+    pub both: bool,
 }
 
 /// Whether this host has IPv6 at all; without it a wildcard port is bound for IPv4 only.

@@ -4,22 +4,21 @@
 //! datagrams with one system call where the kernel can: UDP_SEGMENT cuts a superframe of a container on its way out,
 //! UDP_GRO hands over what came in together (udp(7), linux/udp.h).
 
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
-use std::os::fd::AsRawFd;
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::errno::would_block;
 use super::failure::next_failure;
 use super::handling::Told;
 use super::outbound::Outbound;
 use crate::stack::{Failure, Handling};
-use crate::sys::datagrams::Batch;
+use crate::sys::datagrams::{self, Batch};
 use crate::sys::error_queue;
 
 /// A bound socket that is watched.
@@ -72,6 +71,15 @@ impl UdpSide {
         })
     }
 
+    /// Has what is received tell to which of our addresses it came, if it may have come to several.
+    pub fn tell_where_to(&self) -> io::Result<()> {
+        let own = self.socket.local_addr()?.ip();
+        if own.is_unspecified() {
+            datagrams::tell_where_to(&self.socket, own)?;
+        }
+        Ok(())
+    }
+
     /// What is sent next is to be treated so on its way.
     pub fn handle(&mut self, handling: Handling) {
         self.told.tell(&self.socket, handling);
@@ -79,9 +87,20 @@ impl UdpSide {
 
     /// Sends a datagram, or several of `segment` bytes.
     pub fn send(&mut self, target: SocketAddr, payload: &[u8], segment: Option<NonZeroU16>) -> io::Result<()> {
+        self.send_from(None, target, payload, segment)
+    }
+
+    /// The same `from` one of our addresses, if the socket has several.
+    pub fn send_from(
+        &mut self,
+        from: Option<IpAddr>,
+        target: SocketAddr,
+        payload: &[u8],
+        segment: Option<NonZeroU16>,
+    ) -> io::Result<()> {
         let sent = match segment.filter(|segment| payload.len() > segment.get().into()) {
-            None => self.send_one(target, payload),
-            Some(segment) => self.send_several(target, payload, segment),
+            None => self.send_one(from, target, payload),
+            Some(segment) => self.send_several(from, target, payload, segment),
         };
         sent.map_err(|error| {
             // It has a port, so it lacks an address to go out from: IPv6 is switched off by sysctl.
@@ -93,25 +112,26 @@ impl UdpSide {
         })
     }
 
-    fn send_one(&mut self, target: SocketAddr, payload: &[u8]) -> io::Result<()> {
-        self.insist(|socket| socket.send_to(payload, target).map(drop))
+    fn send_one(&mut self, from: Option<IpAddr>, target: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        match from {
+            Some(_) => self.insist(|socket| datagrams::send(socket, from, target, payload, None)),
+            None => self.insist(|socket| socket.send_to(payload, target).map(drop)),
+        }
     }
 
-    fn send_several(&mut self, target: SocketAddr, payload: &[u8], segment: NonZeroU16) -> io::Result<()> {
-        let (cut, parts) = (
-            [ControlMessage::UdpGsoSegments(&segment.get())],
-            [IoSlice::new(payload)],
-        );
-        let address = SockaddrStorage::from(target);
-        let sent = self.insist(|socket| {
-            let sent = sendmsg(socket.as_raw_fd(), &parts, &cut, MsgFlags::empty(), Some(&address));
-            Ok(sent.map(drop)?)
-        });
+    fn send_several(
+        &mut self,
+        from: Option<IpAddr>,
+        target: SocketAddr,
+        payload: &[u8],
+        segment: NonZeroU16,
+    ) -> io::Result<()> {
+        let sent = self.insist(|socket| datagrams::send(socket, from, target, payload, Some(segment)));
         match sent.as_ref().map_err(io::Error::raw_os_error) {
             // Too many, too long for the way, or an interface that cannot: one by one then, each with its own fate.
             Err(Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE)) => {
                 let datagrams = payload.chunks(segment.get().into());
-                let each = datagrams.map(|datagram| self.send_one(target, datagram));
+                let each = datagrams.map(|datagram| self.send_one(from, target, datagram));
                 each.reduce(Result::and).unwrap_or(Ok(()))
             }
             Ok(()) | Err(_) => sent,

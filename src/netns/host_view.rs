@@ -10,7 +10,7 @@ use std::path::Path;
 use futures_util::TryStreamExt;
 use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use rtnetlink::packet_route::route::{
     RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteType,
 };
@@ -38,7 +38,8 @@ pub struct HostLink {
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// Its addresses, without those that are good on the link only.
+    /// Its addresses, without those that are good on the link only, and those that nobody is to begin with (deprecated, RFC
+    /// 4862 section 5.5.4) beside others.
     pub addresses: Vec<IpNetwork>,
 }
 
@@ -85,7 +86,7 @@ impl HostView {
                 view.links.push(HostLink {
                     index,
                     name: name.to_owned(),
-                    addresses: of_link.filter_map(global).collect(),
+                    addresses: preferred(of_link),
                 });
             }
         }
@@ -164,6 +165,22 @@ fn viewed(route: &RouteMessage) -> Option<ViewedRoute> {
 fn heaviest(hops: &[RouteNextHop]) -> Option<&RouteNextHop> {
     // Of equals `max_by_key` would take the last.
     hops.iter().rev().max_by_key(|hop| hop.hops)
+}
+
+/// Of each family those that are not deprecated, if there are any.
+fn preferred<'a>(addresses: impl Iterator<Item = &'a AddressMessage>) -> Vec<IpNetwork> {
+    let is_deprecated = |address: &AddressMessage| address.header.flags.contains(AddressHeaderFlags::Deprecated);
+    let all: Vec<(IpNetwork, bool)> = addresses
+        .filter_map(|address| Some((global(address)?, is_deprecated(address))))
+        .collect();
+    let has_better = |network: &IpNetwork| {
+        all.iter()
+            .any(|(other, deprecated)| !deprecated && other.is_ipv4() == network.is_ipv4())
+    };
+    let chosen = all
+        .iter()
+        .filter(|(network, deprecated)| !deprecated || !has_better(network));
+    chosen.map(|(network, _)| *network).collect()
 }
 
 /// An address that is good beyond the link.

@@ -24,7 +24,7 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Reply, receive, send};
-use super::netlink::{ask, connect, index_of, prepend_route};
+use super::netlink::{ask, connect, index_of, prepend_route, set_sysctl};
 use super::refusal::Refusal;
 use crate::sys::tun::{Attached, OffloadBits, Tap};
 use crate::sys::{descriptors, process};
@@ -51,6 +51,8 @@ pub struct SetUp {
     pub addresses: Vec<IpNetwork>,
     /// What leads over it.
     pub routes: Vec<LineRoute>,
+    /// Its link-local IPv6 address is good at once; nobody else is on this link.
+    pub settled: bool,
 }
 
 /// A route over the interface.
@@ -152,6 +154,10 @@ async fn configure(ifname: &str, set_up: &SetUp) -> Reply<()> {
     .await?;
     for address in &set_up.addresses {
         add_address(&handle, index, *address).await?;
+    }
+    if set_up.settled {
+        // A kernel without IPv6 has no such file.
+        set_sysctl(&format!("/proc/sys/net/ipv6/conf/{ifname}/accept_dad"), "0");
     }
     let up = LinkUnspec::new_with_index(index).up().build();
     ask("bringing the interface up", handle.link().set(up).execute()).await?;

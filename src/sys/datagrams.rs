@@ -1,16 +1,19 @@
-//! recvmmsg(2): several datagrams with one system call.
+//! recvmmsg(2): several datagrams with one system call; and the address that a datagram came to and is to leave from.
 //!
 //! nix has a wrapper, which does not give the ancillary buffers back their size between two calls; this one keeps nothing
-//! of the kernel's from one call to the next. Sources: recvmmsg(2), udp(7) and linux/udp.h for UDP_GRO.
+//! of the kernel's from one call to the next. Sources: recvmmsg(2), udp(7) and linux/udp.h for UDP_GRO; ip(7) and ipv6(7)
+//! for IP_PKTINFO and IPV6_PKTINFO.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::size_of;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
-use nix::sys::socket::{SockaddrLike, SockaddrStorage};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrLike, SockaddrStorage, sendmsg};
+
+use super::options::set_option;
 
 /// Datagrams as they were received last, and room for the next.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Batch {
 pub struct Message {
     /// Who sent it.
     pub from: SocketAddr,
+    /// The address of ours that it came to, where the socket [tells](tell_where_to).
+    pub to: Option<IpAddr>,
     /// Bytes of payload.
     pub len: usize,
     /// Bytes of one datagram, where there are several.
@@ -47,7 +52,7 @@ impl Batch {
         let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { std::mem::zeroed() };
         // SAFETY: as above.
         let mut names: [libc::sockaddr_storage; MESSAGES] = unsafe { std::mem::zeroed() };
-        let mut controls = [Control::default(); MESSAGES];
+        let mut controls = [Control([0; CONTROL]); MESSAGES];
         let mut parts = [libc::iovec {
             iov_base: ptr::null_mut(),
             iov_len: 0,
@@ -82,10 +87,12 @@ impl Batch {
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         for (header, name) in headers.iter().zip(&names).take(received) {
             let from = endpoint(name).ok_or(io::ErrorKind::InvalidData)?;
+            let Told { to, segment } = told(&header.msg_hdr);
             self.messages.push(Message {
                 from,
+                to,
                 len: (header.msg_len as usize).min(SLOT),
-                segment: segment_of(&header.msg_hdr),
+                segment,
             });
         }
         Ok(())
@@ -128,28 +135,106 @@ impl Default for Batch {
 }
 
 /// Room for one message of ancillary data, aligned as the kernel wants it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 #[repr(align(8))]
 struct Control([u8; CONTROL]);
 
-/// What UDP_GRO says about a message.
-fn segment_of(header: &libc::msghdr) -> Option<NonZeroU16> {
+/// What is said about a message.
+#[derive(Debug, Default)]
+struct Told {
+    to: Option<IpAddr>,
+    segment: Option<NonZeroU16>,
+}
+
+fn told(header: &libc::msghdr) -> Told {
+    let mut told = Told::default();
     // SAFETY: the kernel has filled in the header's ancillary buffer, which is still there.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !message.is_null() {
         // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole header within the buffer.
         let found = unsafe { *message };
-        if (found.cmsg_level, found.cmsg_type) == (libc::SOL_UDP, libc::UDP_GRO) {
-            // SAFETY: a message of this kind carries an int (net/ipv4/udp.c, udp_cmsg_recv).
-            let data = unsafe { libc::CMSG_DATA(message) };
-            // SAFETY: as above; it need not be aligned.
-            let size = unsafe { data.cast::<libc::c_int>().read_unaligned() };
-            return NonZeroU16::new(u16::try_from(size).ok()?);
+        // SAFETY: as above.
+        let data = unsafe { libc::CMSG_DATA(message) };
+        match (found.cmsg_level, found.cmsg_type) {
+            (libc::SOL_UDP, libc::UDP_GRO) => {
+                // SAFETY: a message of this kind carries an int (net/ipv4/udp.c, udp_cmsg_recv); it need not be aligned.
+                let size = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+                told.segment = u16::try_from(size).ok().and_then(NonZeroU16::new);
+            }
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                // SAFETY: a message of this kind carries the structure (ip(7)); it need not be aligned.
+                let info = unsafe { data.cast::<libc::in_pktinfo>().read_unaligned() };
+                // Of what is sent to many, the address of ours that an answer comes from.
+                let address = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                told.to = Some(address.into()).filter(|_| !address.is_unspecified());
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                // SAFETY: a message of this kind carries the structure (ipv6(7)); it need not be aligned.
+                let info = unsafe { data.cast::<libc::in6_pktinfo>().read_unaligned() };
+                let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                told.to = Some(address.into()).filter(|_| !address.is_multicast());
+            }
+            _ => {}
         }
         // SAFETY: `message` is of this header's buffer.
         message = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
-    None
+    told
+}
+
+/// Has a socket that is bound to every address of the family of `any` tell to which of them datagrams came.
+pub fn tell_where_to(socket: &impl AsFd, any: IpAddr) -> io::Result<()> {
+    match any {
+        IpAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+        IpAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+    }
+}
+
+/// Sends a datagram, or several of `segment` bytes, `from` an address of ours or from whichever the kernel chooses.
+pub fn send(
+    socket: &impl AsFd,
+    from: Option<IpAddr>,
+    target: SocketAddr,
+    payload: &[u8],
+    segment: Option<NonZeroU16>,
+) -> io::Result<()> {
+    let (v4, v6) = (from.and_then(info4), from.and_then(info6));
+    let size = segment.map(NonZeroU16::get);
+    let controls = [
+        v4.as_ref().map(ControlMessage::Ipv4PacketInfo),
+        v6.as_ref().map(ControlMessage::Ipv6PacketInfo),
+        size.as_ref().map(ControlMessage::UdpGsoSegments),
+    ];
+    let controls: Vec<ControlMessage<'_>> = controls.into_iter().flatten().collect();
+    let address = SockaddrStorage::from(target);
+    let number = socket.as_fd().as_raw_fd();
+    sendmsg(
+        number,
+        &[IoSlice::new(payload)],
+        &controls,
+        MsgFlags::MSG_DONTWAIT,
+        Some(&address),
+    )?;
+    Ok(())
+}
+
+fn info4(from: IpAddr) -> Option<libc::in_pktinfo> {
+    let IpAddr::V4(from) = from else { return None };
+    Some(libc::in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: libc::in_addr {
+            s_addr: u32::from_ne_bytes(from.octets()),
+        },
+        ipi_addr: libc::in_addr { s_addr: 0 },
+    })
+}
+
+fn info6(from: IpAddr) -> Option<libc::in6_pktinfo> {
+    let IpAddr::V6(from) = from else { return None };
+    Some(libc::in6_pktinfo {
+        ipi6_addr: libc::in6_addr { s6_addr: from.octets() },
+        ipi6_ifindex: 0,
+    })
 }
 
 pub(super) fn endpoint(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
@@ -168,8 +253,8 @@ const COUNT: libc::c_uint = 16;
 /// Bytes for one: the largest UDP payload, or as much as UDP_GRO gathers.
 pub const SLOT: usize = 65_536;
 
-/// Bytes of ancillary data of one: an int with its header.
-const CONTROL: usize = 32;
+/// Bytes of ancillary data of one: an int and an address, each with its header.
+const CONTROL: usize = 64;
 
 #[expect(clippy::cast_possible_truncation, reason = "128 bytes")]
 const NAME_LEN: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -197,6 +282,7 @@ mod tests {
             batch.receive(&receiver).unwrap();
             let expected = senders.iter().enumerate().map(|(number, sender)| Message {
                 from: sender.local_addr().unwrap(),
+                to: None,
                 len: number * 1000,
                 segment: None,
             });
@@ -206,6 +292,25 @@ mod tests {
         let nothing = batch.receive(&receiver).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         assert!(batch.messages().is_empty());
+    }
+
+    #[test]
+    fn an_answer_leaves_from_where_the_question_came_to() {
+        let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+        let receiver = UdpSocket::bind((any, 0)).unwrap();
+        tell_where_to(&receiver, any).unwrap();
+        let port = receiver.local_addr().unwrap().port();
+        for asked in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)] {
+            let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            sender.send_to(b"question", (asked, port)).unwrap();
+            let mut batch = Batch::new();
+            batch.receive(&receiver).unwrap();
+            let Message { from, to, .. } = batch.messages()[0];
+            assert_eq!(to, Some(asked.into()));
+            send(&receiver, to, from, b"answer", None).unwrap();
+            let (_, answered) = sender.recv_from(&mut [0; 10]).unwrap();
+            assert_eq!(answered, SocketAddr::from((asked, port)));
+        }
     }
 
     #[test]

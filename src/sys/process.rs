@@ -65,27 +65,38 @@ pub fn ignore(signals: &[Signal]) {
 }
 
 /// Gives signals the dispositions with which this process was started, as far as exec(2) leaves them: what is caught
-/// becomes the default there, what is ignored stays so. That is all but SIGPIPE's, which the runtime of the language
-/// ignores before `main`; for a process that has ignored nothing else since.
+/// becomes the default there, what is ignored stays so. That is all but those of SIGPIPE, which the runtime of the language
+/// ignores before `main`, and of SIGCHLD, which we do not; for a process that has ignored nothing else since.
 pub fn restore_signals() {
     if !PIPE_WAS_IGNORED.load(Ordering::Relaxed) {
         // SAFETY: SIG_DFL is a valid disposition.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
+    if CHILDREN_WERE_IGNORED.load(Ordering::Relaxed) {
+        ignore(&[Signal::SIGCHLD]);
     }
 }
 
 /// Whether whoever started this process had it ignore SIGPIPE.
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
+/// The same of SIGCHLD, with which nobody could ask how a child has ended (wait(2), NOTES).
+static CHILDREN_WERE_IGNORED: AtomicBool = AtomicBool::new(false);
+
 /// Runs before the language's runtime does (System V ABI, "Initialization and Termination Functions"), as nobody can tell
 /// afterwards.
 // SAFETY: the section holds pointers to functions that the C library calls without anything that they could rely on but
-// itself, before `main`; this one does no more than sigaction(2) and setting a flag.
+// itself, before `main`; this one does no more than sigaction(2) and setting flags.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static BEFORE_THE_RUNTIME: extern "C" fn() = {
     extern "C" fn look() {
         PIPE_WAS_IGNORED.store(ignores(libc::SIGPIPE), Ordering::Relaxed);
+        if ignores(libc::SIGCHLD) {
+            CHILDREN_WERE_IGNORED.store(true, Ordering::Relaxed);
+            // SAFETY: SIG_DFL is a valid disposition.
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        }
     }
     look
 };

@@ -48,6 +48,13 @@ cases![
     no_more_is_asked_for_than_there_is,
     refusals_in_the_originals_words,
     probes,
+    datagrams_are_answered_from_where_they_came_to,
+    who_asks_once_makes_room_for_others,
+    a_listener_serves_both_families,
+    addresses_that_are_going_stay_outside,
+    a_command_lives_on_a_host_of_another_name,
+    who_ignores_children_is_told_of_the_end,
+    a_namespace_without_users_is_served,
 ];
 
 /// A pasta in the background, of one ship.
@@ -946,4 +953,112 @@ fn probes(host: &Host) -> Outcome {
     symlink(host.binary(), &link)?;
     let said = host.user(&format!("{} --version", link.display()))?.ok()?;
     contains("pesto", &said, "pesto ")
+}
+
+/// A port at every address, and a client that takes answers of no other address than it has asked.
+fn datagrams_are_answered_from_where_they_came_to(host: &Host) -> Outcome {
+    let second = "198.51.100.9";
+    host.root(&format!("ip address add {second}/24 dev up0"))?.ok()?;
+    let pasta = Pasta::serve(host, "--config-net -t none -u 18090:90 -T none -U none")?;
+    let _datagrams = pasta.inside("datagrams", "udp-echo 0.0.0.0 90")?;
+    let outside = format!("udp-ask {CLIENT} 0 {second} 18090 {HOST} 18090");
+    let said = host.outside(&host.peer(&outside))?.ok()?;
+    same("from outside", said.matches("right").count(), 8)?;
+    let loopback = "udp-ask 127.0.0.1 0 127.0.0.2 18090 127.0.0.1 18090";
+    let said = host.user(&host.peer(loopback))?.ok()?;
+    same("from the loopback", said.matches("right").count(), 8)
+}
+
+/// More than are remembered at a time, as resolvers do: each question comes from another port.
+fn who_asks_once_makes_room_for_others(host: &Host) -> Outcome {
+    let _outside = host.host_server("datagrams", "udp-echo 127.0.0.1 7001")?;
+    let pasta = Pasta::serve(host, "--config-net -t none -u 18090:90 -T none -U 7001")?;
+    let _inside = pasta.inside("datagrams inside", "udp-echo 0.0.0.0 90")?;
+    let said = host.user(&host.peer("udp-in-turn 127.0.0.1 18090 1100"))?.ok()?;
+    same("in", said.trim(), "right 1100")?;
+    let said = pasta.run(&host.peer("udp-in-turn 127.0.0.1 7001 1100"))?;
+    same("out", said.trim(), "right 1100")
+}
+
+/// A descriptor for each port and not two: `all` takes tens of thousands.
+fn a_listener_serves_both_families(host: &Host) -> Outcome {
+    host.needs_ipv6()?;
+    let pasta = Pasta::serve(host, "--config-net -t 18080-18089:80-89 -u none -T none -U none")?;
+    let listeners = |table: &str| Ok::<_, crate::verdict::Trouble>(fs::read_to_string(table)?.matches(":46A").count());
+    // 18080 and those behind it, in the kernel's hexadecimal figures.
+    same("of IPv4 alone", listeners("/proc/net/tcp")?, 0)?;
+    same("of both", listeners("/proc/net/tcp6")?, 10)?;
+    let _server = pasta.inside("server", "tcp-echo 0.0.0.0 89")?;
+    for address in ["127.0.0.1", "::1", HOST] {
+        same(address, ask(host, address, 18089)?.as_str(), "answer hello")?;
+    }
+    drop(pasta);
+    let _taken = host.host_server("taken", "tcp-echo 0.0.0.0 18080")?;
+    let ran = self::pasta(host, "--config-net -q -t 18080 -u none -T none -U none -- true")?.code(1)?;
+    contains("taken in one family", &ran.stderr, "Address already in use")?;
+    let rest = "--config-net -q -t ~1-18079,~18081-65535 -u none -T none -U none -- true";
+    let ran = self::pasta(host, rest)?.code(1)?;
+    for said in [
+        "Listen failed for HOST TCP port */18080: Address already in use",
+        "All listens failed for HOST TCP */18080",
+    ] {
+        contains("none of all", &ran.stderr, said)?;
+    }
+    Ok(())
+}
+
+fn addresses_that_are_going_stay_outside(host: &Host) -> Outcome {
+    host.needs_ipv6()?;
+    let going = "2001:db8:51::9";
+    host.root(&format!("ip address add {going}/64 dev up0 nodad preferred_lft 0"))?
+        .ok()?;
+    let pasta = Pasta::serve(host, "--config-net -t none -u none")?;
+    let addresses = pasta.run("ip -6 address show dev up0")?;
+    contains("one that stays", &addresses, HOST6)?;
+    holds("a deprecated one", !addresses.contains(going))?;
+    holds("all can be used at once", !addresses.contains("tentative"))
+}
+
+fn a_command_lives_on_a_host_of_another_name(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    let name = host.user("uname -n")?.ok()?;
+    let inside = pasta(host, "-q --config-net -- uname -n")?.ok()?;
+    same("inside", inside.as_str(), format!("pasta-{name}").as_str())?;
+    same("and outside as ever", host.user("uname -n")?.ok()?, name)
+}
+
+/// The kernel buries the children of whoever ignores SIGCHLD, and their status with them (wait(2)).
+fn who_ignores_children_is_told_of_the_end(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    let ignoring =
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])";
+    let by_us = |command: &str| {
+        let words = format!("{} pasta -q --config-net -- {command}", host.binary());
+        host.user(&format!("python3 -c '{ignoring}' {words}"))
+    };
+    by_us("sh -c 'exit 7'")?.code(7)?;
+    let ran = by_us("grep SigIgn /proc/self/status")?.ok()?;
+    let ignored = u64::from_str_radix(ran.trim_start_matches("SigIgn:\t"), 16)?;
+    holds("and so does the command", ignored & 1 << 16 != 0)
+}
+
+/// Who has not mapped any user yet: `unshare --user` alone.
+fn a_namespace_without_users_is_served(host: &Host) -> Outcome {
+    host.needs_taps()?;
+    let (sleeper, served) = (host.home().join("sleeper"), host.home().join("served"));
+    let binary = host.binary();
+    let line = format!(
+        "sh -c 'unshare --user --net sleep 60 >/dev/null 2>&1 & echo $! >{}; \
+         until [ \"$(readlink /proc/$!/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.1; done; \
+         exec {binary} pasta -q --config-net -t none -u none -T none -U none -P {} $!'",
+        sleeper.display(),
+        served.display()
+    );
+    let ran = host.user(&line)?;
+    let inside = fs::read_to_string(&sleeper)?;
+    let inside = inside.trim();
+    let routes = fs::read_to_string(format!("/proc/{inside}/net/route"))?;
+    host.user(&format!("kill {inside}"))?.ok()?;
+    ran.ok()?;
+    contains("a default route", &routes, "up0\t00000000")
 }

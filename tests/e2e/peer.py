@@ -526,6 +526,21 @@ def udp_many(address, port, count):
     say("right", right)
 
 
+def udp_in_turn(address, port, count):
+    """The same one after the other: each socket waits for its own before the next one sends."""
+    right = 0
+    for number in range(int(count)):
+        with socket.socket(family(address), socket.SOCK_DGRAM) as sock:
+            sock.settimeout(1)
+            sock.sendto(f"<{number}>".encode(), (address, int(port)))
+            try:
+                right += sock.recvfrom(100)[0] == f"<{number}>".encode()
+            except OSError as error:
+                say(name_of(error))
+                break
+    say("right", right)
+
+
 def udp_tally(address, port):
     """Answers `end` with the number of all datagrams before it, and with their digest, each with its length."""
     sock = socket.socket(family(address), socket.SOCK_DGRAM)

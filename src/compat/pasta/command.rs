@@ -18,7 +18,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, execvp, getegid, geteuid};
+use nix::unistd::{Pid, execvp, getegid, geteuid, gethostname, sethostname};
 
 use super::options::Options;
 use super::target::{TargetError, description};
@@ -193,6 +193,7 @@ fn run(words: &Words, own_pids: bool, mut go: UnixStream) -> u8 {
             print::err(&format!("Couldn't mount /proc: {}\n", error.desc()));
         }
     }
+    name_host();
     // As in the original: ping needs no privilege inside.
     let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0");
     // As in the original, what was to be ignored is: `nohup pasta …`.
@@ -206,6 +207,19 @@ fn run(words: &Words, own_pids: bool, mut go: UnixStream) -> u8 {
     print::err(&format!("Failed to start command or shell: {}\n", error.desc()));
     1
 }
+
+/// As in the original: a prompt shows where one is, and no lock that names host and process is taken for the host's own.
+fn name_host() {
+    let Ok(name) = gethostname() else { return };
+    let mut ours = OsString::from("pasta-");
+    ours.push(name);
+    let bytes = ours.as_bytes();
+    // What can't be set stays as it is.
+    let _ = sethostname(OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST_HOSTNAME)]));
+}
+
+/// Linux's own limit (gethostname(2)).
+const LONGEST_HOSTNAME: usize = 64;
 
 /// What a mount of /proc needs none of.
 const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);

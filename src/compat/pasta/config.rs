@@ -26,6 +26,7 @@ pub fn outpost(options: &Options, plan: &Plan) -> OutpostSpec {
         mtu: plan.mtu.map(u32::from),
         addresses: plan.addresses(),
         routes: Vec::new(),
+        settled: true,
     });
     let line = LineSpec {
         ifname: plan.ifname.clone(),

@@ -117,18 +117,19 @@ impl Locals {
                 };
                 tokio::spawn(async move { locals.carry(target, stream).await });
             }
-            ApartClient::Datagram(id, client, bytes) => {
+            ApartClient::Datagram(id, client, asked, bytes) => {
                 let Some(target) = self.targets().get(&id).cloned() else {
                     return;
                 };
                 let Some((socket, conversations)) = target.datagrams.clone() else {
                     return;
                 };
-                let asked = socket.local_addr().map_or(client.ip(), |address| address.ip());
                 tokio::spawn(async move {
-                    let candidates = locals.candidates(&target, asked, client.ip());
-                    let open = || locals.datagram_socket(candidates);
-                    conversations.deliver(client, &bytes, socket, open).await;
+                    let bound = || socket.local_addr().map(|address| address.ip()).ok();
+                    let to = asked.or_else(bound).unwrap_or(client.ip());
+                    let candidates = locals.candidates(&target, to, client.ip());
+                    let open = || locals.datagram_socket(&candidates);
+                    conversations.deliver((client, asked), &bytes, socket, open).await;
                 });
             }
         }
@@ -157,7 +158,6 @@ impl Locals {
         }
         let peer = peer.to_canonical();
         let (v4, v6) = if self.to_loopback {
-            // The wildcard of a datagram socket does not tell what was asked for.
             let asked = match asked.to_canonical() {
                 IpAddr::V4(asked) if asked.is_loopback() => asked,
                 IpAddr::V4(_) | IpAddr::V6(_) => Ipv4Addr::LOCALHOST,
@@ -177,11 +177,11 @@ impl Locals {
         TcpSocket::from_std_stream(socket).connect(address).await
     }
 
-    async fn datagram_socket(&self, candidates: Vec<SocketAddr>) -> io::Result<UdpSocket> {
+    async fn datagram_socket(&self, candidates: &[SocketAddr]) -> io::Result<UdpSocket> {
         let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in candidates {
-            let socket = UdpSocket::from_std(self.bare(address, false).await?.into())?;
-            match socket.connect(address).await {
+            let socket = UdpSocket::from_std(self.bare(*address, false).await?.into())?;
+            match socket.connect(*address).await {
                 Ok(()) => return Ok(socket),
                 Err(error) => refused = error,
             }
@@ -237,9 +237,9 @@ pub async fn serve_datagrams_inside(socket: UdpSocket, address: Option<IpAddr>, 
             }
         };
         let candidates = host_candidates(address, port, client.ip());
-        let open = || open_to_host(candidates);
+        let open = || open_to_host(&candidates);
         conversations
-            .deliver(client, &buffer[..len], Arc::clone(&socket), open)
+            .deliver((client, None), &buffer[..len], Arc::clone(&socket), open)
             .await;
     }
 }
@@ -254,7 +254,7 @@ async fn lead_out(client: TcpStream, candidates: Vec<SocketAddr>) {
     let _ = socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO));
 }
 
-async fn open_to_host(candidates: Vec<SocketAddr>) -> io::Result<UdpSocket> {
+async fn open_to_host(candidates: &[SocketAddr]) -> io::Result<UdpSocket> {
     let address = candidates.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let any = match address {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),

@@ -63,6 +63,9 @@ pub enum PlanError {
     /// A protocol is switched off that is to be forwarded.
     #[error("Can't add {0} forwarding rule, {0} not enabled\nUnable to add rule {1}")]
     Disabled(Transport, Box<Rule>),
+    /// A family is not spoken that is to be forwarded.
+    #[error("{0} forward, but {0} not enabled\nUnable to add rule {1}")]
+    NotSpoken(&'static str, Box<Rule>),
 }
 
 /// What the plan is made of besides the command line.
@@ -97,7 +100,10 @@ pub fn plan(options: &Options, facts: Facts<'_>) -> Result<Plan, PlanError> {
     Ok(Plan {
         ifname: ifname.unwrap_or_else(|| named.map_or_else(|| "tap0".to_owned(), |link| link.name.clone())),
         mtu,
-        steps: steps(options, facts.ephemeral)?,
+        steps: steps(options, facts.ephemeral, |address| match address {
+            IpAddr::V4(_) => v4.is_some(),
+            IpAddr::V6(_) => v6.is_some(),
+        })?,
         v4,
         v6,
     })
@@ -141,7 +147,7 @@ pub fn localized(options: &Options, pif: Pif, mut rule: Rule) -> Rule {
 }
 
 /// What is forwarded from the start; what goes without saying comes after what was said.
-fn steps(options: &Options, ephemeral: (u16, u16)) -> Result<Vec<Step>, PlanError> {
+fn steps(options: &Options, ephemeral: (u16, u16), is_spoken: impl Fn(IpAddr) -> bool) -> Result<Vec<Step>, PlanError> {
     let off = |protocol| match protocol {
         Transport::Tcp => options.off.tcp,
         Transport::Udp => options.off.udp,
@@ -152,6 +158,11 @@ fn steps(options: &Options, ephemeral: (u16, u16)) -> Result<Vec<Step>, PlanErro
             let rule = localized(options, pif, rule);
             if off(protocol) {
                 return Err(PlanError::Disabled(protocol, Box::new(rule)));
+            }
+            // It would be accepted, and lead nowhere.
+            if let Some(address) = rule.address.filter(|address| !is_spoken(*address)) {
+                let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+                return Err(PlanError::NotSpoken(family, Box::new(rule)));
             }
             steps.push(Step::Add(pif, rule));
         }

@@ -248,3 +248,28 @@ fn what_goes_without_saying() {
         "Can't add TCP forwarding rule, TCP not enabled\nUnable to add rule TCP [*]:80  =>  80 "
     );
 }
+
+#[test]
+fn what_is_not_spoken_is_not_forwarded() {
+    let refused = |line: &str, has_ipv6: bool| {
+        let view = HostView { has_ipv6, ..host() };
+        let facts = Facts {
+            view: &view,
+            nameservers: &[],
+            ephemeral: (32_768, 60_999),
+        };
+        plan(&options(line), facts).err().map(|error| error.to_string())
+    };
+    let v6 = "IPv6 forward, but IPv6 not enabled\nUnable to add rule TCP [::1]:80  =>  80 ";
+    let v4 = "IPv4 forward, but IPv4 not enabled\nUnable to add rule UDP [0.0.0.0]:80  =>  80 ";
+    for (line, has_ipv6, said) in [
+        ("-t ::1/80", true, None),
+        ("-4 -t ::1/80", true, Some(v6)),
+        ("-t ::1/80", false, Some(v6)),
+        ("-m 1000 -t ::1/80", true, Some(v6)),
+        ("-6 -u 0.0.0.0/80", true, Some(v4)),
+        ("-6 -u 80 -t ::1/80", true, None),
+    ] {
+        assert_eq!(refused(line, has_ipv6).as_deref(), said, "{line}");
+    }
+}

@@ -81,7 +81,10 @@ pub enum ListenError {
         why: &'static str,
     },
     /// None of many can be had.
-    #[error("All listens failed for {pif} {transport} {bound}\nCouldn't listen on requested ports")]
+    #[error(
+        "Listen failed for {pif} {transport} port {last}: {why}\nAll listens failed for {pif} {transport} {bound}\n\
+         Couldn't listen on requested ports"
+    )]
     All {
         /// Which way.
         pif: Pif,
@@ -89,6 +92,10 @@ pub enum ListenError {
         transport: Transport,
         /// Address and ports.
         bound: String,
+        /// Address and the last port that was tried.
+        last: String,
+        /// What the kernel said of that.
+        why: &'static str,
     },
 }
 
@@ -98,6 +105,8 @@ struct Key {
     pif: Pif,
     transport: Transport,
     address: SocketAddr,
+    /// The wildcard of IPv6 that takes IPv4's clients, too.
+    both: bool,
     interface: Option<String>,
 }
 
@@ -247,6 +256,7 @@ impl Ports {
     async fn bind_rule(&mut self, pif: Pif, rule: &Rule, keys: Vec<(u16, Key, Berth)>) -> Result<(), ListenError> {
         let transport = rule.protocol;
         let mut any = false;
+        let mut refused = None;
         for (port, key, berth) in keys {
             if self.live.contains_key(&key) {
                 any = true;
@@ -254,7 +264,7 @@ impl Ports {
             }
             match self.open(key, berth).await {
                 Ok(()) => any = true,
-                Err(_) if rule.best_effort => {}
+                Err(error) if rule.best_effort => refused = Some((port, description(&error))),
                 Err(error) => {
                     return Err(ListenError::Port {
                         pif,
@@ -265,11 +275,16 @@ impl Ports {
                 }
             }
         }
-        if any {
-            return Ok(());
+        match refused.filter(|_| !any) {
+            None => Ok(()),
+            Some((port, why)) => Err(ListenError::All {
+                pif,
+                transport,
+                bound: Bound(rule, rule.first, rule.last).to_string(),
+                last: Bound(rule, port, port).to_string(),
+                why,
+            }),
         }
-        let bound = Bound(rule, rule.first, rule.last).to_string();
-        Err(ListenError::All { pif, transport, bound })
     }
 
     /// The rules that name their ports, each with the sockets that it takes.
@@ -319,10 +334,13 @@ impl Ports {
         Ok(wanted)
     }
 
-    /// The sockets of one port of a rule: one for each family where no address is named.
+    /// The sockets of one port of a rule. Where no address is named, a listener on the host serves both families, for `all`
+    /// takes as many descriptors as there are ports; datagrams have one socket for each, as have listeners inside.
     fn keys(&self, pif: Pif, rule: &Rule, port: u16) -> Vec<(Key, Berth)> {
+        let both = rule.address.is_none() && self.has_ipv6 && (pif, rule.protocol) == (Pif::Host, Transport::Tcp);
         let addresses: &[IpAddr] = match &rule.address {
             Some(address) => std::slice::from_ref(address),
+            None if both => &[IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             None if self.has_ipv6 => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             None => &[IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
         };
@@ -334,6 +352,7 @@ impl Ports {
             pif,
             transport: rule.protocol,
             address: SocketAddr::new(*address, port),
+            both,
             interface: rule.interface.clone(),
         };
         addresses.iter().map(|address| (key(address), berth)).collect()
@@ -352,6 +371,7 @@ impl Ports {
         let manner = Manner {
             interface: key.interface.clone(),
             free: self.free,
+            both: key.both,
         };
         let port = HostPort::bind_as(key.transport.into(), key.address, &manner)?;
         let Some(mooring) = &self.mooring else {

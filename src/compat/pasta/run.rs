@@ -166,7 +166,9 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError>
         pid_file: pid_file.as_mut(),
         socket: control.as_ref().map(Control::trace),
     };
-    let privilege = userns.as_ref().map(OwnedFd::try_clone).transpose()?;
+    // In one without users nobody can make a folder: there is one of our own for that.
+    let shelter = userns.as_ref().filter(|_| target::has_users(options));
+    let shelter = shelter.map(OwnedFd::try_clone).transpose()?;
     let outpost = config::outpost(options, &plan);
     let (line, inside, garrison) = outpost::establish(&outpost, userns, netns, files)?;
     // Whatever follows, these end after everything else. The interface last of all: removing it takes the kernel far
@@ -178,7 +180,7 @@ fn serve(options: &Options, report: Option<UnixStream>) -> Result<End, RunError>
         another_user: runas.is_some(),
         may_chroot: options.chroot_fallback,
     };
-    cell.enter(privilege)?;
+    cell.enter(shelter)?;
     let start = Start {
         options,
         plan: &plan,

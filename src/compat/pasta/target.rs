@@ -1,8 +1,8 @@
 //! Who is served: the namespaces of a process, at a path, or new ones for a command.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use nix::errno::Errno;
 
@@ -74,6 +74,17 @@ pub fn find(options: &Options) -> Result<Served, TargetError> {
                 life: Life::Command(command),
             })
         }
+    }
+}
+
+/// Whether the user namespace of a process has users yet (user_namespaces(7)): `unshare --user` alone leaves that to
+/// others. What can't be known is taken for the rule.
+pub fn has_users(options: &Options) -> bool {
+    match (&options.target, &options.userns) {
+        (Target::Pid(pid), None) => {
+            fs::read_to_string(format!("/proc/{pid}/uid_map")).map_or(true, |map| !map.is_empty())
+        }
+        (Target::Pid(_) | Target::Netns(_) | Target::Command(_), _) => true,
     }
 }
 

@@ -135,6 +135,8 @@ pub(super) fn set_up(options: &Options) -> Option<SetUp> {
             to: everywhere,
             gateway: Some(gateway.into()),
         }],
+        // It asks as the namespace's own settings say.
+        settled: false,
     })
 }
 

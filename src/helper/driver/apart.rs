@@ -2,7 +2,7 @@
 //! loopback, where a personality has sockets inside the container for them.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -20,8 +20,8 @@ pub struct Apart {
 pub enum ApartClient {
     /// A connection.
     Stream(PublishId, TcpStream),
-    /// A datagram.
-    Datagram(PublishId, SocketAddr, Bytes),
+    /// A datagram: who sent it, and to which address, if the port is bound to several.
+    Datagram(PublishId, SocketAddr, Option<IpAddr>, Bytes),
 }
 
 impl Apart {
@@ -56,10 +56,16 @@ impl Apart {
         let _ = self.clients.try_send(ApartClient::Stream(id, stream.into()));
     }
 
-    pub(super) fn datagrams<'d>(&self, id: PublishId, client: SocketAddr, datagrams: impl Iterator<Item = &'d [u8]>) {
+    pub(super) fn datagrams<'d>(
+        &self,
+        id: PublishId,
+        client: SocketAddr,
+        asked: Option<IpAddr>,
+        datagrams: impl Iterator<Item = &'d [u8]>,
+    ) {
         for datagram in datagrams {
             let bytes = Bytes::copy_from_slice(datagram);
-            let _ = self.clients.try_send(ApartClient::Datagram(id, client, bytes));
+            let _ = self.clients.try_send(ApartClient::Datagram(id, client, asked, bytes));
         }
     }
 }

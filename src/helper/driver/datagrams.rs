@@ -15,6 +15,7 @@ use mio::{Registry, Token};
 use smoltcp::time::Instant;
 
 use super::apart::Kept;
+use super::asked::Asked;
 use super::command::Destination;
 use super::link::Link;
 use super::token::Readiness;
@@ -26,7 +27,7 @@ use crate::host::udp::UdpSide;
 use crate::stack::{
     ClientSocket, EchoId, Engine, Failure, Fault, Handling, MappingId, Payload, PublishId, Transmit, Unreachable,
 };
-use crate::sys::datagrams::Batch;
+use crate::sys::datagrams::{Batch, Message};
 
 /// Host sockets by mapping.
 #[derive(Debug)]
@@ -66,6 +67,8 @@ pub(super) struct Outgoing<'f> {
 struct Published {
     socket: UdpSide,
     destination: Destination,
+    /// From where its clients are answered, if it is bound to several addresses.
+    asked: Asked,
 }
 
 impl Datagrams {
@@ -133,13 +136,16 @@ impl Datagrams {
         segment: Option<NonZeroU16>,
     ) -> Result<(), Fault> {
         let handling = self.handling;
-        let socket = match socket {
-            ClientSocket::Mapping { id, port } => self.mapping(registry, id, port, target)?,
+        let (socket, from) = match socket {
+            ClientSocket::Mapping { id, port } => (self.mapping(registry, id, port, target)?, None),
             // The port was unpublished while its client's answer was on the way.
-            ClientSocket::Published(id) => &mut self.published.get_mut(&id).ok_or(Unreachable::Refused)?.socket,
+            ClientSocket::Published(id) => {
+                let Published { socket, asked, .. } = self.published.get_mut(&id).ok_or(Unreachable::Refused)?;
+                (socket, asked.by(target))
+            }
         };
         socket.handle(handling);
-        sent(socket.send(target, payload, segment), target)
+        sent(socket.send_from(from, target, payload, segment), target)
     }
 
     /// Sends a container's echo request.
@@ -161,8 +167,10 @@ impl Datagrams {
         let Some(socket) = self.mappings.get_mut(&mapping) else {
             return false;
         };
-        let more = receive_some(socket, &mut self.batch, engine, |engine, from, payload| {
-            forward(link, |out| engine.deliver_datagram(now, mapping, from, payload, out));
+        let more = receive_some(socket, &mut self.batch, engine, |engine, message, payload| {
+            forward(link, |out| {
+                engine.deliver_datagram(now, mapping, message.from, payload, out)
+            });
         });
         let failed = fetch_failures(
             |buffer| socket.failure(buffer),
@@ -179,16 +187,26 @@ impl Datagrams {
         link: &mut Link,
         id: PublishId,
     ) -> bool {
-        let Some(Published { socket, destination }) = self.published.get_mut(&id) else {
+        let Some(published) = self.published.get_mut(&id) else {
             return false;
         };
+        let Published {
+            socket,
+            destination,
+            asked,
+        } = published;
         let container = |client| destination.of(client).0;
         let kept = &self.kept;
-        let more = receive_some(socket, &mut self.batch, engine, |engine, client, payload| {
+        let more = receive_some(socket, &mut self.batch, engine, |engine, message, payload| {
+            let client = message.from;
             if let Some(taker) = kept.taker(id, client) {
                 let size = payload.segment.map_or(payload.bytes.len(), |size| size.get().into());
                 let one = payload.bytes.is_empty().then_some(payload.bytes);
-                return taker.datagrams(id, client, one.into_iter().chain(payload.bytes.chunks(size.max(1))));
+                let datagrams = one.into_iter().chain(payload.bytes.chunks(size.max(1)));
+                return taker.datagrams(id, client, message.to, datagrams);
+            }
+            if let Some(to) = message.to {
+                asked.note(client, to);
             }
             forward(link, |out| {
                 engine.deliver_published(now, id, client, container(client), payload, out)
@@ -228,7 +246,16 @@ impl Datagrams {
         destination: Destination,
     ) -> io::Result<()> {
         let socket = UdpSide::watch(UdpSocket::from_std(socket), registry, token)?;
-        self.published.insert(id, Published { socket, destination });
+        socket.tell_where_to()?;
+        let asked = Asked::default();
+        self.published.insert(
+            id,
+            Published {
+                socket,
+                destination,
+                asked,
+            },
+        );
         Ok(())
     }
 
@@ -313,7 +340,7 @@ fn receive_some(
     socket: &mut UdpSide,
     batch: &mut Batch,
     engine: &mut Engine,
-    mut deliver: impl FnMut(&mut Engine, SocketAddr, Payload<'_>),
+    mut deliver: impl FnMut(&mut Engine, &Message, Payload<'_>),
 ) -> bool {
     for _ in 0..BATCHES_PER_TURN {
         match socket.receive(batch) {
@@ -335,7 +362,7 @@ fn receive_some(
 
 /// Hands on what was received. Datagrams of one size that follow each other from one sender share a frame, whether the
 /// kernel had gathered them or we do.
-fn hand_on(batch: &mut Batch, engine: &mut Engine, deliver: &mut impl FnMut(&mut Engine, SocketAddr, Payload<'_>)) {
+fn hand_on(batch: &mut Batch, engine: &mut Engine, deliver: &mut impl FnMut(&mut Engine, &Message, Payload<'_>)) {
     let mut next = 0;
     while let Some(first) = batch.messages().get(next).copied() {
         let at = next;
@@ -345,7 +372,7 @@ fn hand_on(batch: &mut Batch, engine: &mut Engine, deliver: &mut impl FnMut(&mut
         if let (None, Some(size)) = (segment, size) {
             let room = first.len * engine.datagrams_per_frame(first.from, size);
             while let Some(other) = batch.messages().get(next).copied()
-                && (other.from, other.segment) == (first.from, None)
+                && (other.from, other.to, other.segment) == (first.from, first.to, None)
                 && (1..=first.len).contains(&other.len)
                 && len % first.len == 0
                 && len + other.len <= room
@@ -358,11 +385,11 @@ fn hand_on(batch: &mut Batch, engine: &mut Engine, deliver: &mut impl FnMut(&mut
         }
         let payload = &batch.slot(at)[..len];
         match segment {
-            None => deliver(engine, first.from, Payload::one(payload)),
+            None => deliver(engine, &first, Payload::one(payload)),
             Some(size) => {
                 let frame = usize::from(size.get()) * engine.datagrams_per_frame(first.from, size);
                 for bytes in payload.chunks(frame) {
-                    deliver(engine, first.from, Payload { bytes, segment });
+                    deliver(engine, &first, Payload { bytes, segment });
                 }
             }
         }

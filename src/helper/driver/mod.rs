@@ -10,6 +10,7 @@
 //! ports go to the worker with the fewest flows, published ports to the workers in turn.
 
 mod apart;
+mod asked;
 mod buffer;
 mod command;
 mod datagrams;
