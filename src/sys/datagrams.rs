@@ -199,23 +199,19 @@ pub fn send(
     segment: Option<NonZeroU16>,
 ) -> io::Result<()> {
     let (v4, v6) = (from.and_then(info4), from.and_then(info6));
+    let v4 = v4.as_ref().map(ControlMessage::Ipv4PacketInfo);
+    let info = v4.or(v6.as_ref().map(ControlMessage::Ipv6PacketInfo));
     let size = segment.map(NonZeroU16::get);
-    let controls = [
-        v4.as_ref().map(ControlMessage::Ipv4PacketInfo),
-        v6.as_ref().map(ControlMessage::Ipv6PacketInfo),
-        size.as_ref().map(ControlMessage::UdpGsoSegments),
-    ];
-    let controls: Vec<ControlMessage<'_>> = controls.into_iter().flatten().collect();
-    let address = SockaddrStorage::from(target);
+    let cut = size.as_ref().map(ControlMessage::UdpGsoSegments);
+    let (parts, address) = ([IoSlice::new(payload)], SockaddrStorage::from(target));
     let number = socket.as_fd().as_raw_fd();
-    sendmsg(
-        number,
-        &[IoSlice::new(payload)],
-        &controls,
-        MsgFlags::MSG_DONTWAIT,
-        Some(&address),
-    )?;
-    Ok(())
+    let send = |said: &[ControlMessage<'_>]| sendmsg(number, &parts, said, MsgFlags::MSG_DONTWAIT, Some(&address));
+    let sent = match (info, cut) {
+        (None, None) => send(&[]),
+        (Some(one), None) | (None, Some(one)) => send(&[one]),
+        (Some(info), Some(cut)) => send(&[info, cut]),
+    };
+    Ok(sent.map(drop)?)
 }
 
 fn info4(from: IpAddr) -> Option<libc::in_pktinfo> {
