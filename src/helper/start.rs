@@ -179,11 +179,17 @@ async fn serve(supervisor: Arc<Supervisor>, listener: UnixListener, mut signals:
     server.abort();
 }
 
-/// Takes the network's lock; a probe of another command may hold it for an instant.
+/// Takes the network's lock; none when another helper has it. Who only looks whether there is one has the lock for an
+/// instant, on a busy machine for a longer one, and lets others look meanwhile.
 async fn take_lock(place: &Place) -> io::Result<Option<Lock>> {
-    for _ in 0..LOCK_TRIES {
+    let mut held = 0;
+    for _ in 0..LOOKS {
         if let Some(lock) = Lock::take(&place.lock())? {
             return Ok(Some(lock));
+        }
+        held += usize::from(state::is_running(place));
+        if held == LOCK_TRIES {
+            break;
         }
         tokio::time::sleep(LOCK_PAUSE).await;
     }
@@ -208,9 +214,38 @@ fn report(outcome: &Outcome) {
     descriptors::silence_standard_streams();
 }
 
-/// How often, and how long apart, the lock is tried.
+/// How often the lock is tried while a helper has it, which may be about to end; how often at all; and how long apart.
 const LOCK_TRIES: usize = 5;
+const LOOKS: usize = 1000;
 const LOCK_PAUSE: Duration = Duration::from_millis(4);
 
 /// How long answers may take to leave before the socket's connections are cut.
 const LAST_ANSWERS: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use nix::fcntl::{Flock, FlockArg};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_only_looks_is_waited_for() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = Root::choose(Some(&scratch.path().join("run")), None);
+        root.make().unwrap();
+        let place = root.place("gp0");
+        place.make().unwrap();
+        let looker = File::create(place.lock()).unwrap();
+        let looker = Flock::lock(looker, FlockArg::LockSharedNonblock).unwrap();
+        let longer_than_a_helper = LOCK_PAUSE * 20;
+        let (lock, ()) = tokio::join!(take_lock(&place), async {
+            tokio::time::sleep(longer_than_a_helper).await;
+            drop(looker);
+        });
+        let lock = lock.unwrap().expect("nobody runs");
+        assert!(take_lock(&place).await.unwrap().is_none(), "a helper does");
+        drop(lock);
+    }
+}
