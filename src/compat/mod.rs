@@ -10,3 +10,6 @@ pub mod mooring;
 pub mod pasta;
 pub mod print;
 pub mod slirp4netns;
+
+/// What strtol(3) passes over before a number: isspace(3) of the C locale.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\x0b', '\x0c', '\r'];

@@ -128,8 +128,8 @@ fn prefix(address: &AddressMessage) -> Option<IpNetwork> {
     })
 }
 
-/// The `nameserver` lines; an IPv6 zone (`%eth0`) says nothing about the address.
-fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
+/// The `nameserver` lines of a resolv.conf(5); an IPv6 zone (`%eth0`) says nothing about the address.
+pub fn nameservers(resolv_conf: &str) -> Vec<IpAddr> {
     let servers = resolv_conf.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         words.next().filter(|word| *word == "nameserver")?;

@@ -125,7 +125,8 @@ async fn make_tap(spec: &InterfaceSpec, offload: OffloadBits) -> Reply<Tap> {
     };
     set_ipv6_of(spec);
     let handle = connect().map_err(|error| Refusal::kernel("opening netlink", &error))?;
-    forgo_queue(&handle, index_of(&handle, &spec.ifname).await?).await;
-    configure(&handle, spec).await?;
+    let index = index_of(&handle, &spec.ifname).await?;
+    forgo_queue(&handle, index).await;
+    configure(&handle, index, spec).await?;
     Ok(tap)
 }

@@ -36,7 +36,7 @@ mod watch;
 
 pub use channel::BridgeView;
 pub use handle::{Agent, AgentError, CableEnd, UplinkEnd};
-pub use host_facts::{HostFactsError, host_facts};
+pub use host_facts::{HostFactsError, host_facts, nameservers};
 pub use host_view::{HostLink, HostView, ViewedRoute};
 pub use namespace::{Identity, Kinship, Namespace, OpenError, members};
 pub use new_routes::NewRoutes;

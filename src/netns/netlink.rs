@@ -88,8 +88,7 @@ pub(super) fn name_of(link: &LinkMessage) -> Option<&str> {
 
 /// Gives an interface, still down, its hardware address, MTU, addresses and default routes, and brings it and `lo` up.
 /// [`set_ipv6_of`] is to have been called in its namespace. Undoing it is deleting the interface; `lo` stays up, which nobody notices.
-pub(super) async fn configure(handle: &Handle, spec: &InterfaceSpec) -> Result<(), Refusal> {
-    let index = index_of(handle, &spec.ifname).await?;
+pub(super) async fn configure(handle: &Handle, index: u32, spec: &InterfaceSpec) -> Result<(), Refusal> {
     let interface = || LinkUnspec::new_with_index(index);
     let identity = interface().address(spec.mac.to_vec()).mtu(spec.mtu.into()).build();
     ask(

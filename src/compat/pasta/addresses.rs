@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use smoltcp::wire::EthernetAddress;
 
 use super::refused::OptionError;
+use crate::compat::BLANKS;
 
 /// An address for the guest, in brackets or without, and with or without a prefix length.
 pub(super) fn guest(text: &str) -> Result<(IpAddr, Option<u8>), OptionError> {
@@ -151,9 +152,9 @@ pub(super) fn any_base<T: TryFrom<u64>>(text: &str) -> Option<T> {
     }
 }
 
-/// Without what strtoul(3) passes over: space (isspace(3)) and a plus. A minus is none of what is read here.
+/// Without what strtoul(3) passes over: blanks and a plus. A minus is none of what is read here.
 fn bare(text: &str) -> &str {
-    let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let text = text.trim_start_matches(BLANKS);
     text.strip_prefix('+').unwrap_or(text)
 }
 

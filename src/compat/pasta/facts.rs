@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use crate::host::resolver::search_list;
+use crate::netns::nameservers;
 use crate::netns::outpost::{SocketTables, Table};
 
 /// The ports that the host gives away by itself (ip-sysctl.rst of the kernel, `ip_local_port_range`).
@@ -30,21 +31,10 @@ impl Names {
     /// The host's.
     pub fn of_host() -> Self {
         Self {
-            servers: nameservers(),
+            servers: nameservers(&fs::read_to_string(RESOLV_CONF).unwrap_or_default()),
             search: search_list(Path::new(RESOLV_CONF)),
         }
     }
-}
-
-/// The servers that resolv.conf(5) names; a zone says nothing about an address.
-fn nameservers() -> Vec<IpAddr> {
-    let text = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-    let servers = text.lines().filter_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        words.next().filter(|word| *word == "nameserver")?;
-        words.next()?.split('%').next()?.parse().ok()
-    });
-    servers.collect()
 }
 
 /// The tables of sockets of the namespace that we are in; a kernel without IPv6 has two.

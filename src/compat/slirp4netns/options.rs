@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use ipnetwork::Ipv4Network;
 use nix::ifaddrs::getifaddrs;
 
+use crate::compat::BLANKS;
 use crate::compat::getopt::{Known, Misread, Reader, Said, Takes};
 
 /// Everything that was said.
@@ -438,9 +439,6 @@ fn v6(address: IpAddr) -> Option<Ipv6Addr> {
 fn default_cidr() -> Ipv4Network {
     Ipv4Network::new_checked(Ipv4Addr::new(10, 0, 2, 0), 24).unwrap_or(Ipv4Network::from(Ipv4Addr::UNSPECIFIED))
 }
-
-/// isspace(3) of the C locale.
-const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 
 const DEFAULT_MTU: u16 = 1500;
 

@@ -92,7 +92,7 @@ impl Bridge {
         let port = self.next_name("tap");
         let tap = Tap::create(&port, self.spec.offload).map_err(Refusal::cable)?;
         // On failure the TAP goes with its descriptor.
-        let added = self.add_container_port(&port, spec).await;
+        let added = self.add_container_port(&port, spec).await.map(drop);
         added.inspect_err(|_| self.forget_guard(&port))?;
         self.ports.insert(port.clone(), None);
         Ok((port, tap))
@@ -218,10 +218,11 @@ impl Bridge {
         let inside = inside
             .flatten()
             .map_err(|error| Refusal::CannotJoin(error.to_string()))?;
-        configure(&inside, spec).await?;
-        self.add_container_port(port, spec).await?;
-        until_it_carries(&self.handle, index_of(&self.handle, port).await?).await;
-        until_it_carries(&inside, index_of(&inside, &spec.ifname).await?).await;
+        let index = index_of(&inside, &spec.ifname).await?;
+        configure(&inside, index, spec).await?;
+        let port = self.add_container_port(port, spec).await?;
+        until_it_carries(&self.handle, port).await;
+        until_it_carries(&inside, index).await;
         Ok(())
     }
 
@@ -236,8 +237,8 @@ impl Bridge {
     ///
     /// A locked port drops what comes from an address that the bridge does not know to be there, and this one is entered
     /// by hand (br_handle_frame_finish; since Linux 5.16, older kernels pass the flag over, and the stack is what checks).
-    /// It forwards nothing before all of that is said.
-    async fn add_container_port(&mut self, port: &str, spec: &InterfaceSpec) -> Result<(), Refusal> {
+    /// It forwards nothing before all of that is said. Returns its index.
+    async fn add_container_port(&mut self, port: &str, spec: &InterfaceSpec) -> Result<u32, Refusal> {
         let index = self.enslave(port).await?;
         let flags = LinkBridgePort::new(index).isolated(!self.spec.icc).learning(false);
         let flags = flags.locked(true).build();
@@ -246,7 +247,8 @@ impl Bridge {
         let address = address.state(NeighbourState::Noarp).flags(NeighbourFlags::Controller);
         ask("telling the bridge who is at the port", address.replace().execute()).await?;
         self.guard(port, spec);
-        self.bring_up(index).await
+        self.bring_up(index).await?;
+        Ok(index)
     }
 
     /// Where the kernel cannot, the stack checks what concerns it.

@@ -5,6 +5,7 @@
 //! its endpoint. The shell
 //! brings datagrams of the host in with the `deliver_` functions, each of which writes one frame at once.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
@@ -81,6 +82,7 @@ impl Engine {
 
     /// Forgets the clients of ports that are published no more: what containers send them is theirs to begin from now on.
     pub fn unpublish(&mut self, ports: &[PublishId]) {
+        let ports: BTreeSet<&PublishId> = ports.iter().collect();
         let of_these = |(client, id): (&Client, &u32)| ports.contains(&client.publish).then_some(*id);
         let clients: Vec<u32> = self.client_index.iter().filter_map(of_these).collect();
         for id in clients {
